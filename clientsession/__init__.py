@@ -1,0 +1,48 @@
+"""Encrypted sessions that live in the client's cookie.
+
+The public names. No framework and no adapter is imported here; the WSGI middleware is ``clientsession.wsgi``.
+"""
+
+from clientsession._ciphers import Suite
+from clientsession._codec import Codec
+from clientsession._jar import Jar, Sessions
+from clientsession._keys import Key, Keyring
+from clientsession._session import Session
+from clientsession.errors import (
+    ClientSessionError,
+    ConfigurationError,
+    ExpiredTokenError,
+    ForgedTokenError,
+    FutureTokenError,
+    MalformedTokenError,
+    Reason,
+    SerializationError,
+    SessionCommittedError,
+    SessionTooLargeError,
+    TokenError,
+    UnknownKeyError,
+)
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "ClientSessionError",
+    "Codec",
+    "ConfigurationError",
+    "ExpiredTokenError",
+    "ForgedTokenError",
+    "FutureTokenError",
+    "Jar",
+    "Key",
+    "Keyring",
+    "MalformedTokenError",
+    "Reason",
+    "SerializationError",
+    "Session",
+    "SessionCommittedError",
+    "SessionTooLargeError",
+    "Sessions",
+    "Suite",
+    "TokenError",
+    "UnknownKeyError",
+]

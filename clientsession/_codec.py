@@ -1,0 +1,358 @@
+"""Codec: a session into a token and back, with its times, under a ring of keys.
+
+It knows tokens, keys, lifetimes and the serializer, and nothing of cookies or requests.
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Callable, Hashable, Mapping
+from datetime import timedelta
+from types import EllipsisType
+from typing import Any, ClassVar, Final
+
+from clientsession._ciphers import Suite
+from clientsession._immutable import Immutable
+from clientsession._json import Serializer, StrictJSON, is_same, shown_key
+from clientsession._keys import BoundKey, Keyring
+from clientsession._session import DEFAULT_DURATION, Lifetime, Origin, Session, check_duration, read_clock
+from clientsession._token import NONCE_BYTES, Frame, Sealed, inflate, parse, token_chars, unpack
+from clientsession.errors import (
+    ConfigurationError,
+    ExpiredTokenError,
+    ForgedTokenError,
+    FutureTokenError,
+    MalformedTokenError,
+    SerializationError,
+    SessionTooLargeError,
+    UnknownKeyError,
+)
+
+MAX_SIZE: Final = 4096  # RFC 6265bis, 5.6: the bytes of name and value a browser keeps; also fits a URL or a header
+_LARGEST_MAX_SIZE: Final = 65_536
+_MIN_MAX_SIZE: Final = 78  # a token around an empty body
+_MAX_LABEL_BYTES: Final = 256
+_MAX_SKEW_MS: Final = 60_000  # how far the clocks of two servers may be apart; Fernet allows the same
+_LARGEST_KEYS_SHOWN: Final = 5
+_SUITES: Final = frozenset(Suite)
+
+
+NOT_A_KEYRING: Final = "the keyring must be a Keyring: write Keyring(key)"
+
+
+def check_label(what: str, value: str, *, empty_allowed: bool = False) -> None:
+    """Check a text that is bound into the seal.
+
+    Raises:
+        ConfigurationError: no str, empty, over 256 bytes of UTF-8, or with a control character or lone surrogate.
+    """
+    if not isinstance(value, str):
+        raise ConfigurationError(f"{what} must be a str, not {type(value).__name__}")
+    if not value and not empty_allowed:
+        raise ConfigurationError(f"{what} must not be empty")
+    try:
+        size = len(value.encode("utf-8"))
+    except UnicodeEncodeError:
+        raise ConfigurationError(f"{what} has a lone surrogate, which UTF-8 cannot carry") from None
+    if size > _MAX_LABEL_BYTES or any(char < " " or char == "\x7f" for char in value):
+        raise ConfigurationError(f"{what} must have at most {_MAX_LABEL_BYTES} bytes of UTF-8 and no control characters")
+
+
+class Codec(Immutable):
+    """Seals dicts into tokens and opens them again.
+
+    A token opens only under a codec of the same name, audience and kind: an invitation can never be pasted in as a session.
+
+    Args:
+        keyring: the keys.
+        name: what the tokens are for, such as ``"invite"``.
+        duration: how long a token lives, 1 second to 400 days.
+        max_duration: nothing lives longer than this from when it was made, checked when opening as well. By default no limit.
+        audience: a further text bound into the seal, such as a host or tenant.
+        max_size: the longest token in characters, 78 to 65,536; for opening too.
+        serializer: ``dumps(dict) -> bytes`` and ``loads(bytes) -> dict`` in place of the strict JSON.
+        clock: the time in seconds since 1970, as ``time.time``.
+
+    Raises:
+        ConfigurationError: an argument out of range; the message says which.
+        TypeError: a duration that is no ``timedelta``.
+    """
+
+    kind: ClassVar[str] = "token"
+    """Bound into the seal: ``"token"`` for a codec of one's own, ``"cookie"`` for that of a jar."""
+
+    keyring: Keyring
+    name: str
+    duration: timedelta
+    max_duration: timedelta | None
+    audience: str
+    max_size: int
+    serializer: Serializer
+    clock: Callable[[], float]
+    _lifetime: Lifetime
+    _keys: dict[bytes, BoundKey]
+    _sealing: BoundKey
+    _retiring_ids: frozenset[str]
+
+    def __init__(
+        self,
+        keyring: Keyring,
+        name: str,
+        *,
+        duration: timedelta = DEFAULT_DURATION,
+        max_duration: timedelta | EllipsisType | None = ...,
+        audience: str = "",
+        max_size: int = MAX_SIZE,
+        serializer: Serializer | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        if not isinstance(keyring, Keyring):
+            del keyring  # whatever it is may be a secret, and no frame of this traceback shows it
+            raise ConfigurationError(NOT_A_KEYRING)
+        if type(max_size) is not int or not _MIN_MAX_SIZE <= max_size <= _LARGEST_MAX_SIZE:
+            raise ConfigurationError(f"max_size must be an int from {_MIN_MAX_SIZE} to {_LARGEST_MAX_SIZE:,}")
+        lifetime = Lifetime.of(duration, None, max_duration, ephemeral=False)
+        self._set_up(
+            keyring,
+            name,
+            duration=duration,
+            lifetime=lifetime,
+            audience=audience,
+            max_size=max_size,
+            serializer=serializer,
+            clock=clock,
+        )
+
+    def _set_up(
+        self,
+        keyring: Keyring,
+        name: str,
+        *,
+        duration: timedelta,
+        lifetime: Lifetime,
+        audience: str,
+        max_size: int,
+        serializer: Serializer | None,
+        clock: Callable[[], float],
+    ) -> None:
+        check_label("name", name)
+        check_label("audience", audience, empty_allowed=True)
+        if not callable(clock) or not isinstance(clock, Hashable):
+            raise ConfigurationError("clock must be a function that answers with seconds, as time.time")
+        if serializer is None:
+            serializer = StrictJSON()
+        if not callable(getattr(serializer, "dumps", None)) or not callable(getattr(serializer, "loads", None)):
+            raise ConfigurationError("serializer must have dumps(dict) -> bytes and loads(bytes) -> dict")
+        keys = keyring._bind(self.kind, name, audience)
+        self._freeze(
+            keyring=keyring,
+            name=name,
+            duration=duration,
+            max_duration=None if lifetime.maximum is None else timedelta(milliseconds=lifetime.maximum),
+            audience=audience,
+            max_size=max_size,
+            serializer=serializer,
+            clock=clock,
+            _lifetime=lifetime,
+            _keys=keys,
+            _sealing=next(iter(keys.values())),
+            _retiring_ids=frozenset(key.id for key in keyring.retiring),
+        )
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.name!r} {self.keyring!r}>"
+
+    # Direct use
+
+    def encode(self, data: Mapping[str, Any], *, duration: timedelta | None = None) -> str:
+        """Seal a dict.
+
+        Args:
+            data: what to seal. A ``Session`` that :meth:`decode` gave keeps its times and id.
+            duration: let this one token live so long from now, under ``max_duration``.
+
+        Returns:
+            The token: ASCII letters, digits, ``-`` and ``_``.
+
+        Raises:
+            SerializationError: something in it would not be read back as it is; names the path.
+            SessionTooLargeError: the token would be longer than ``max_size``.
+            ExpiredTokenError: ``data`` is a session whose time is over.
+            TypeError: not a mapping, or a duration that is no ``timedelta``.
+        """
+        if not isinstance(data, Mapping):
+            raise TypeError(f"a codec seals a dict, not {type(data).__name__}")
+        now = read_clock(self.clock)
+        session = data if isinstance(data, Session) else self._new(dict(data), now)
+        expires = session._expires
+        if duration is not None:
+            expires = now + check_duration("duration", duration)
+        body, deflated, _ = self._write(session)
+        return self._seal(session, expires, body, deflated, now)
+
+    def decode(self, token: str) -> Session:
+        """Open a token.
+
+        Args:
+            token: what :meth:`encode` gave, from whatever hands.
+
+        Returns:
+            The content, a dict with ``created_at``, ``expires_at``, ``id`` and ``key_id``.
+
+        Raises:
+            TokenError: it does not open; ``reason`` and the subclass say why.
+            TypeError: ``token`` is no ``str``.
+        """
+        if type(token) is not str:
+            raise TypeError(f"a token is a str, not {type(token).__name__}; decode bytes as ASCII first")
+        frame, key = self._find(token)
+        return self._open(frame, key, lambda: read_clock(self.clock))
+
+    # For jars, in this package: the steps of both
+
+    def _new(self, content: dict[str, Any], now: int) -> Session:
+        session = Session.new(self._lifetime, lambda: now)
+        session.update(content)
+        return session
+
+    def _find(self, token: str) -> tuple[Frame, BoundKey]:
+        """The frame of a token and the key it names; nothing is decrypted.
+
+        Raises:
+            MalformedTokenError: not the form of a token, or of a suite this version does not know.
+            UnknownKeyError: no key of the ring has this id.
+        """
+        frame = parse(token, self.max_size - self._name_size)
+        key = self._keys.get(frame.header)
+        if key is None:
+            raise UnknownKeyError if frame.header[0] in _SUITES else MalformedTokenError
+        return frame, key
+
+    def _open(self, frame: Frame, key: BoundKey, clock: Callable[[], int]) -> Session:
+        """Open a frame with the key it names.
+
+        Raises:
+            TokenError: see :meth:`decode`.
+        """
+        plaintext = key.cipher.open(frame.nonce, frame.ciphertext, key.aad)
+        if plaintext is None:
+            raise ForgedTokenError
+        sealed = unpack(plaintext)
+        now = clock()
+        expires = self._lifetime.capped(sealed.created, sealed.expires)
+        if sealed.expires < sealed.created:
+            raise MalformedTokenError
+        if sealed.created > now + _MAX_SKEW_MS:
+            raise FutureTokenError
+        if expires <= now:
+            raise ExpiredTokenError
+        body = inflate(sealed.body) if sealed.deflated else sealed.body
+        return Session(
+            self._read(body),
+            lifetime=self._lifetime,
+            clock=clock,
+            created=sealed.created,
+            expires=expires,
+            id=sealed.id,
+            ephemeral=sealed.ephemeral,
+            origin=Origin(key.key_id, sealed.id, body, sealed.body, sealed.deflated),
+        )
+
+    def _read(self, body: bytes) -> dict[str, Any]:
+        """The dict of a body; no bytes at all stand for ``{}``."""
+        if not body:
+            return {}
+        try:
+            content = self.serializer.loads(body)
+        except (ValueError, RecursionError):  # what a parser raises on bytes: UnicodeDecodeError, JSONDecodeError and their like
+            raise MalformedTokenError from None
+        if type(content) is not dict:
+            raise MalformedTokenError
+        return content
+
+    def _dump(self, content: dict[str, Any]) -> bytes:
+        """The body of a dict."""
+        if not content:
+            return b""
+        problem: str
+        try:
+            body = self.serializer.dumps(content)
+        except SerializationError as error:
+            problem = f"the session {self.name!r} cannot be sealed: {error}"
+        except (TypeError, ValueError, RecursionError) as error:
+            # A serializer of the application's own: its message and its cause may hold what is in the session.
+            problem = f"the session {self.name!r} cannot be sealed: {type(self.serializer).__name__} raised {type(error).__name__}"
+        else:
+            if type(body) is bytes:
+                return body
+            problem = f"{type(self.serializer).__name__}.dumps must return bytes, not {type(body).__name__}"
+        raise SerializationError(problem)
+
+    def _write(self, session: Session) -> tuple[bytes, bool, bool]:
+        """A session's body, whether it is deflated, and whether the content changed since it was opened.
+
+        Raises:
+            SerializationError: it changed, and cannot be written.
+        """
+        origin = session._origin
+        content = dict(session)
+        try:
+            body = self._dump(content)
+        except SerializationError:
+            # What another writer sealed, and nobody changed, goes out as it came, even where this serializer refuses it.
+            if origin is None or not is_same(content, self._reread(origin)):
+                raise
+            return origin.raw, origin.deflated, False
+        if origin is None:
+            return body, False, True
+        if body != origin.body and not self._is_rewritten(body, origin):
+            return body, False, True
+        return origin.raw, origin.deflated, False
+
+    def _is_rewritten(self, body: bytes, origin: Origin) -> bool:
+        """Whether ``body`` is what today's serializer makes of what was opened: another writer's spacing is no change."""
+        content = self._reread(origin)
+        try:
+            return content is not None and body == self._dump(content)
+        except SerializationError:
+            return False
+
+    def _reread(self, origin: Origin) -> dict[str, Any] | None:
+        """What was opened, once more; None where another codec's serializer wrote it."""
+        try:
+            return self._read(origin.body)
+        except MalformedTokenError:
+            return None
+
+    def _seal(self, session: Session, expires: int, body: bytes, deflated: bool, now: int) -> str:
+        """The token of a session.
+
+        Raises:
+            ExpiredTokenError: its time is over.
+            SessionTooLargeError: it would be too long.
+        """
+        expires = self._lifetime.capped(session._created, expires)
+        if expires <= now:
+            raise ExpiredTokenError
+        size = self._name_size + token_chars(len(body), with_id=session._id is not None)
+        if size > self.max_size:
+            raise SessionTooLargeError(self.name, size, self.max_size, self._largest_keys(session))
+        plaintext = Sealed(session._created, expires, session._id, session._ephemeral, deflated, body).pack()
+        key = self._sealing
+        nonce = secrets.token_bytes(NONCE_BYTES)
+        return Frame(key.header, nonce, key.cipher.seal(nonce, plaintext, key.aad)).text()
+
+    def _largest_keys(self, session: Session) -> tuple[tuple[str, int], ...]:
+        sizes = []
+        for key, value in dict(session).items():
+            try:
+                sizes.append((shown_key(key), len(self._dump({key: value})) - len(b"{}")))
+            except SerializationError:
+                continue  # opened from another writer and unchanged; the others are measured
+        return tuple(sorted(sizes, key=lambda entry: -entry[1])[:_LARGEST_KEYS_SHOWN])
+
+    @property
+    def _name_size(self) -> int:
+        """What of ``max_size`` the name takes."""
+        return 0

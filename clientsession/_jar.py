@@ -1,0 +1,514 @@
+"""Jar and Sessions: named cookies with their lifetimes, and all of them in one request.
+
+It knows no framework: a Cookie header comes in as text, Set-Cookie values go out as text.
+"""
+
+from __future__ import annotations
+
+import enum
+import logging
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from types import EllipsisType
+from typing import Any, Final
+
+from clientsession._codec import NOT_A_KEYRING, Codec, check_label
+from clientsession._cookies import MAX_COOKIE_BYTES, MAX_HEADER_CHARS, SetCookie, find_cookies
+from clientsession._immutable import Immutable
+from clientsession._json import Serializer
+from clientsession._keys import BoundKey, Keyring
+from clientsession._session import DEFAULT_DURATION, Lifetime, Session, check_duration, read_clock
+from clientsession._token import Frame
+from clientsession.errors import (
+    ClientSessionError,
+    ConfigurationError,
+    Reason,
+    SessionCommittedError,
+    SessionTooLargeError,
+    TokenError,
+)
+
+MAX_CANDIDATES: Final = 4  # cookies of one name that are decrypted; a browser sends one for each path and domain it has
+LARGE_REQUEST_BYTES: Final = 7168  # proxies and WSGI servers cap a header at about 8 KB, and others' cookies share it
+
+_logger: Final = logging.getLogger("clientsession")
+
+
+class EventKind(enum.StrEnum):
+    """What happened to a session in a jar."""
+
+    OPENED = "opened"
+    REFUSED = "refused"
+    SEALED = "sealed"
+    EXTENDED = "extended"
+    RESEALED = "resealed"
+    DELETED = "deleted"
+    TOO_LARGE = "too_large"
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """What an observer is told; never content, and nothing a client made up.
+
+    Attributes:
+        kind: what happened.
+        jar: the jar's name.
+        reason: why, where a cookie was refused.
+        key_id: of the key that sealed or opened, or that a refused token named, where it is one of the ring's.
+        size: bytes of name and value of the cookie that came or goes out; of a refused one, all of its name together.
+    """
+
+    kind: EventKind
+    jar: str
+    reason: Reason | None = None
+    key_id: str | None = None
+    size: int | None = None
+
+
+class CookieCodec(Codec):
+    """The codec of a jar: its tokens are cookies, and its limit is on name and value together."""
+
+    kind = "cookie"
+
+    def __init__(
+        self,
+        keyring: Keyring,
+        name: str,
+        *,
+        duration: timedelta,
+        lifetime: Lifetime,
+        audience: str,
+        serializer: Serializer | None,
+        clock: Callable[[], float],
+    ) -> None:
+        self._set_up(
+            keyring,
+            name,
+            duration=duration,
+            lifetime=lifetime,
+            audience=audience,
+            max_size=MAX_COOKIE_BYTES,
+            serializer=serializer,
+            clock=clock,
+        )
+
+    @property
+    def _name_size(self) -> int:
+        return len(self.name)
+
+
+class Jar(Immutable):
+    """One named cookie: whose keys seal it, how long it lives, and where the browser sends it.
+
+    Args:
+        name: how the application finds it: ``request.session`` for ``"session"``.
+        keyring: the keys.
+        duration: how long a session lives from its first write, 1 second to 400 days.
+        active_duration: when a session is used with less than this left, its end moves on by this much. None: it does not.
+        max_duration: nothing lives longer than this from when it was made, checked when opening as well. By default 30 days
+            (or ``duration``, if longer) where ``active_duration`` is set; None lifts it.
+        cookie_name: the name on the wire, bound into the seal; by default ``name``. ``"__Host-session"`` is the safest kind.
+        audience: a further text bound into the seal, such as a host or tenant.
+        path, domain, secure, httponly, samesite, partitioned: the cookie's attributes (RFC 6265bis, 5.6).
+        ephemeral: new sessions have no Max-Age: the browser drops them when it closes.
+        max_age: the longest Max-Age sent to browsers, whatever the session's own end.
+        serializer: ``dumps(dict) -> bytes`` and ``loads(bytes) -> dict`` in place of the strict JSON.
+        clock: the time in seconds since 1970, as ``time.time``.
+        observer: called with an :class:`Event` for everything that happens; it must not raise.
+
+    Raises:
+        ConfigurationError: an argument out of range, or attributes that browsers refuse together.
+        TypeError: a duration that is no ``timedelta``.
+    """
+
+    name: str
+    keyring: Keyring
+    duration: timedelta
+    active_duration: timedelta | None
+    max_duration: timedelta | None
+    cookie_name: str
+    audience: str
+    path: str
+    domain: str | None
+    secure: bool
+    httponly: bool
+    samesite: str
+    partitioned: bool
+    ephemeral: bool
+    max_age: timedelta | None
+    serializer: Serializer
+    clock: Callable[[], float]
+    observer: Callable[[Event], object] | None
+    codec: Codec
+    """Seals and opens this jar's cookie values directly."""
+    _lifetime: Lifetime
+    _set_cookie: SetCookie
+    _max_age_seconds: int | None
+
+    def __init__(
+        self,
+        name: str,
+        keyring: Keyring,
+        *,
+        duration: timedelta = DEFAULT_DURATION,
+        active_duration: timedelta | None = None,
+        max_duration: timedelta | EllipsisType | None = ...,
+        cookie_name: str | None = None,
+        audience: str = "",
+        path: str = "/",
+        domain: str | None = None,
+        secure: bool = True,
+        httponly: bool = True,
+        samesite: str = "Lax",
+        partitioned: bool = False,
+        ephemeral: bool = False,
+        max_age: timedelta | None = None,
+        serializer: Serializer | None = None,
+        clock: Callable[[], float] = time.time,
+        observer: Callable[[Event], object] | None = None,
+    ) -> None:
+        if not isinstance(keyring, Keyring):
+            del keyring  # whatever it is may be a secret, and no frame of this traceback shows it
+            raise ConfigurationError(NOT_A_KEYRING)
+        check_label("name", name)
+        if type(ephemeral) is not bool:
+            raise ConfigurationError("ephemeral must be True or False")
+        if ephemeral and max_age is not None:
+            raise ConfigurationError("ephemeral=True means no Max-Age: leave max_age out")
+        if observer is not None and not callable(observer):
+            raise ConfigurationError("observer must be a function that takes an event")
+        lifetime = Lifetime.of(duration, active_duration, max_duration, ephemeral)
+        set_cookie = SetCookie(
+            name if cookie_name is None else cookie_name,
+            path=path,
+            domain=domain,
+            secure=secure,
+            httponly=httponly,
+            samesite=samesite,
+            partitioned=partitioned,
+        )
+        codec = CookieCodec(
+            keyring,
+            set_cookie.name,
+            duration=duration,
+            lifetime=lifetime,
+            audience=audience,
+            serializer=serializer,
+            clock=clock,
+        )
+        self._freeze(
+            name=name,
+            keyring=keyring,
+            duration=duration,
+            active_duration=active_duration,
+            max_duration=codec.max_duration,
+            cookie_name=set_cookie.name,
+            audience=audience,
+            path=path,
+            domain=domain,
+            secure=secure,
+            httponly=httponly,
+            samesite=samesite,
+            partitioned=partitioned,
+            ephemeral=ephemeral,
+            max_age=max_age,
+            serializer=codec.serializer,
+            clock=clock,
+            observer=observer,
+            codec=codec,
+            _lifetime=lifetime,
+            _set_cookie=set_cookie,
+            _max_age_seconds=None if max_age is None else -(-check_duration("max_age", max_age) // 1000),
+        )
+
+    def __repr__(self) -> str:
+        return f"<Jar {self.name!r} cookie {self.cookie_name!r} {self.keyring!r}>"
+
+    # For Sessions, in this module
+
+    def _open(self, values: list[str], clock: Callable[[], int]) -> Session | _Refusal:
+        """The session of the values that came under this cookie's name, or why there is none."""
+        codec = self.codec
+        candidates: list[tuple[Frame, BoundKey]] = []
+        refusals: list[_Refusal] = []
+        for value in dict.fromkeys(values):  # the same value twice is one
+            try:
+                candidates.append(codec._find(value))
+            except TokenError as error:
+                refusals.append(_Refusal(error.reason, None, 1 if error.reason is Reason.UNKNOWN_KEY else 0))
+        if len(candidates) > MAX_CANDIDATES:
+            return _Refusal(Reason.AMBIGUOUS, None, 0)
+        opened: list[Session] = []
+        for frame, key in candidates:
+            try:
+                opened.append(codec._open(frame, key, clock))
+            except TokenError as error:
+                refusals.append(_Refusal(error.reason, key.key_id, 2 if error.reason is Reason.FORGED else 3))
+        if len(opened) == 1:
+            return opened[0]
+        if opened:
+            return _Refusal(Reason.AMBIGUOUS, None, 0)
+        return max(refusals, key=lambda refusal: refusal.progress)
+
+    def _cookie(self, session: Session, body: bytes, deflated: bool, now: int) -> tuple[str, int]:
+        """The Set-Cookie value of a session, and the bytes of name and value in it."""
+        token = self.codec._seal(session, session._expires, body, deflated, now)
+        max_age = None
+        if not session._ephemeral:
+            max_age = -(-(session._expires - now) // 1000)
+            if self._max_age_seconds is not None:
+                max_age = min(max_age, self._max_age_seconds)
+        return self._set_cookie.value(token, max_age), len(self.cookie_name) + len(token)
+
+
+@dataclass(frozen=True, slots=True)
+class _Refusal:
+    """Why a cookie did not open; ``progress`` is how far it got: form, key id, seal, content."""
+
+    reason: Reason
+    key_id: str | None
+    progress: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Visit:
+    """One jar that this request has used: its session, how many bytes of cookie came for it, and whether any did."""
+
+    session: Session
+    sent: bool
+    sent_bytes: int
+    extended: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    """What goes out for one jar."""
+
+    set_cookie: str | None
+    event: Event | None
+    cookie_bytes: int
+
+
+class JarTable(Mapping[str, Jar]):
+    """The jars of an application by name, checked once.
+
+    Raises:
+        ConfigurationError: no jar, something else than a jar, or two of one name or cookie name.
+    """
+
+    __slots__ = ("_by_name", "cookie_names")
+
+    def __init__(self, jars: Iterable[Jar]) -> None:
+        by_name: dict[str, Jar] = {}
+        cookie_names: set[str] = set()
+        for jar in jars:
+            if not isinstance(jar, Jar):
+                raise ConfigurationError(f"jars must be a list of Jar objects, not of {type(jar).__name__}")
+            if jar.name in by_name:
+                raise ConfigurationError(f"two jars are named {jar.name!r}: rename one")
+            if jar.cookie_name in cookie_names:
+                raise ConfigurationError(f"two jars have the cookie name {jar.cookie_name!r}: give one another cookie_name")
+            by_name[jar.name] = jar
+            cookie_names.add(jar.cookie_name)
+        if not by_name:
+            raise ConfigurationError("at least one Jar is needed")
+        self._by_name = by_name
+        self.cookie_names = frozenset(cookie_names)
+
+    def __getitem__(self, name: str) -> Jar:
+        return self._by_name[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._by_name)
+
+    def __len__(self) -> int:
+        return len(self._by_name)
+
+
+class Sessions:
+    """All jars of one request. Nothing is read before it is used; :meth:`commit` says what to send.
+
+    ``sessions["cart"]`` is the jar's :class:`Session`; assigning a mapping replaces its content.
+
+    Args:
+        jars: the jars.
+        cookie_header: the request's Cookie header, as text (each character one octet), or None.
+
+    Raises:
+        ConfigurationError: two jars of one name or cookie name.
+        TypeError: the header is neither ``str`` nor None.
+    """
+
+    __slots__ = ("_answers", "_failed", "_found", "_header", "_jars", "_now", "_visits")
+
+    def __init__(self, jars: Iterable[Jar] | JarTable, cookie_header: str | None) -> None:
+        if cookie_header is not None and not isinstance(cookie_header, str):
+            raise TypeError(f"cookie_header must be a str or None, not {type(cookie_header).__name__}; decode bytes as Latin-1")
+        self._jars = jars if isinstance(jars, JarTable) else JarTable(jars)
+        self._header = cookie_header or ""
+        self._found: dict[str, list[str]] | None = None
+        self._visits: dict[str, _Visit] = {}
+        self._now: dict[Callable[[], float], int] = {}
+        self._failed: set[str] = set()
+        self._answers: tuple[str, ...] | None = None
+
+    def __getitem__(self, name: str) -> Session:
+        visit = self._visits.get(name)
+        return self._visit(name).session if visit is None else visit.session
+
+    def __setitem__(self, name: str, content: Mapping[str, Any]) -> None:
+        if not isinstance(content, Mapping):
+            raise TypeError(f"a session's content is a mapping, not {type(content).__name__}")
+        session = self[name]
+        if content is session:  # what ``sessions["cart"] |= {...}`` assigns
+            return
+        replacement = dict(content)
+        session.clear()
+        session.update(replacement)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._jars
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._jars)
+
+    def __len__(self) -> int:
+        return len(self._jars)
+
+    def __repr__(self) -> str:
+        return f"<Sessions {', '.join(self._jars)}>"
+
+    @property
+    def accessed(self) -> bool:
+        """Whether any session was used: the response then varies by cookie."""
+        return bool(self._visits)
+
+    def commit(self) -> list[str]:
+        """Close the sessions and give the values of the Set-Cookie headers to send, usually none.
+
+        A second call answers the same. Where it raises, the session that is at fault is given up, and the next call answers
+        for the others.
+
+        Raises:
+            SerializationError: a session holds something that is no JSON.
+            SessionTooLargeError: a session takes more than 4,096 bytes with its cookie's name.
+        """
+        if self._answers is None:
+            self._answers = self._commit()
+        return list(self._answers)
+
+    def _commit(self) -> tuple[str, ...]:
+        answers: list[_Answer] = []
+        errors: list[ClientSessionError] = []
+        for name, visit in self._visits.items():
+            if name in self._failed:
+                continue
+            jar = self._jars[name]
+            try:
+                answers.append(self._answer(jar, visit))
+            except ClientSessionError as error:
+                errors.append(error)
+                self._failed.add(name)
+                visit.session._closed = True
+                if isinstance(error, SessionTooLargeError):
+                    _tell(jar, Event(EventKind.TOO_LARGE, name, None, jar.keyring.sealing.id, error.size))
+        if errors:
+            raise errors[0]
+        for visit in self._visits.values():
+            visit.session._closed = True
+        set_cookies = tuple(answer.set_cookie for answer in answers if answer.set_cookie is not None)
+        if set_cookies:
+            self._warn_of_size(sum(answer.cookie_bytes for answer in answers))
+        for answer in answers:
+            if answer.event is not None:
+                _tell(self._jars[answer.event.jar], answer.event)
+        return set_cookies
+
+    def _answer(self, jar: Jar, visit: _Visit) -> _Answer:
+        """What ``commit`` answers for one jar: a deletion, a cookie, or, as mostly, nothing.
+
+        Few writes is a safety property: a slow read that sent an old cookie again would undo a logout or another request's cart.
+        """
+        session = visit.session
+        origin = session._origin
+        now = self._time(jar)
+        if not session and session._id is None:
+            if origin is not None or (session._destroyed and visit.sent):
+                return _Answer(jar._set_cookie.deletion(), Event(EventKind.DELETED, jar.name), 0)
+            return _Answer(None, None, visit.sent_bytes)
+        body, deflated, changed = jar.codec._write(session)
+        if origin is None or changed or session._id != origin.id or session._retimed:
+            kind = EventKind.SEALED
+        elif visit.extended:
+            kind = EventKind.EXTENDED
+        elif origin.key_id in jar.codec._retiring_ids:
+            kind = EventKind.RESEALED
+        else:
+            return _Answer(None, None, visit.sent_bytes)
+        set_cookie, size = jar._cookie(session, body, deflated, now)
+        return _Answer(set_cookie, Event(kind, jar.name, None, jar.keyring.sealing.id, size), size)
+
+    def _visit(self, name: str) -> _Visit:
+        """Use a jar for the first time in this request."""
+        jar = self._jars.get(name)
+        if jar is None:
+            raise KeyError(f"no jar is named {name!r}; there are {', '.join(self._jars)}")
+        if self._answers is not None:
+            raise SessionCommittedError(
+                f"the session {name!r} is used for the first time after the response has started; use it before start_response"
+            )
+        now = self._time(jar)
+        extended = False
+        values = self._values(jar)
+        sent_bytes = sum(len(jar.cookie_name) + len(value) for value in values or ())
+        if values is None:
+            opened: Session | _Refusal | None = _Refusal(Reason.MALFORMED, None, 0)
+        else:
+            opened = jar._open(values, lambda: now) if values else None
+        if isinstance(opened, Session):
+            session = opened
+            extended = session._extend()
+            origin = session._origin
+            _tell(jar, Event(EventKind.OPENED, name, None, None if origin is None else origin.key_id, sent_bytes))
+        else:
+            session = Session.new(jar._lifetime, lambda: now, None if opened is None else opened.reason)
+            if opened is not None:
+                _tell(jar, Event(EventKind.REFUSED, name, opened.reason, opened.key_id, sent_bytes))
+        visit = self._visits[name] = _Visit(session, values is None or bool(values), sent_bytes, extended)
+        return visit
+
+    def _values(self, jar: Jar) -> list[str] | None:
+        """What came under the jar's cookie name; None where the header is too long to be looked at."""
+        if len(self._header) > MAX_HEADER_CHARS:
+            return None
+        if self._found is None:
+            self._found = find_cookies(self._header, self._jars.cookie_names)
+        return self._found.get(jar.cookie_name, [])
+
+    def _time(self, jar: Jar) -> int:
+        """This request's one reading of the jar's clock, in milliseconds."""
+        now = self._now.get(jar.clock)
+        if now is None:
+            now = self._now[jar.clock] = read_clock(jar.clock)
+        return now
+
+    def _warn_of_size(self, used_bytes: int) -> None:
+        unused = [jar for name, jar in self._jars.items() if name not in self._visits]
+        total = used_bytes + sum(len(jar.cookie_name) + len(value) for jar in unused for value in self._values(jar) or ())
+        if total > LARGE_REQUEST_BYTES:
+            _logger.warning(
+                "the session cookies of one client take %d bytes together: servers and proxies refuse headers of about 8,190, "
+                "and other cookies share them; keep less in %s",
+                total,
+                ", ".join(self._jars),
+            )
+
+
+def _tell(jar: Jar, event: Event) -> None:
+    """Pass an event to the jar's observer, and a refusal to the log."""
+    if event.kind is EventKind.REFUSED:
+        _logger.info("session cookie refused: jar=%s reason=%s key=%s bytes=%s", event.jar, event.reason, event.key_id, event.size)
+    if jar.observer is not None:
+        jar.observer(event)

@@ -1,0 +1,220 @@
+"""The strict session JSON: what goes in is what comes out, or the write fails with the path.
+
+It knows JSON's own types and nothing of sessions, times or tokens.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import math
+from collections.abc import Iterable, Iterator
+from typing import Any, Final, NoReturn, Protocol
+
+from clientsession.errors import SerializationError
+
+MAX_DEPTH: Final = 64  # levels of dict and list; the session itself is the first
+MAX_INT: Final = (1 << 63) - 1  # what other languages' JSON readers keep in a 64-bit integer
+MIN_INT: Final = -(1 << 63)
+MAX_VALUES: Final = 1_000_000  # far more than any token holds: ends the walk of lists that contain one another many times
+_MAX_PATH_CHARS: Final = 200
+_MAX_KEY_CHARS: Final = 40
+
+
+class Serializer(Protocol):
+    """Turns a session into bytes and back. ``loads`` raises a ``ValueError`` on bytes it cannot read."""
+
+    def dumps(self, value: dict[str, Any], /) -> bytes:
+        """The body of a token."""
+
+    def loads(self, body: bytes, /) -> dict[str, Any]:
+        """The dict a body holds."""
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not JSON")
+
+
+class StrictJSON:
+    """The default serializer: RFC 8259, UTF-8, compact, and only JSON's own types.
+
+    ``str``, ``int`` within 64 bits, finite ``float``, ``bool``, ``None``, ``list`` and ``dict`` with ``str`` keys, of exactly
+    these types, at most 64 levels deep.
+    """
+
+    __slots__ = ("_decoder", "_encoder")
+
+    def __init__(self) -> None:
+        # The walk has bounded the depth, so that a cycle is found there and need not be looked for again.
+        self._encoder = json.JSONEncoder(ensure_ascii=False, allow_nan=False, check_circular=False, separators=(",", ":"))
+        self._decoder = json.JSONDecoder(parse_constant=_refuse_constant)
+
+    def __repr__(self) -> str:
+        return "StrictJSON()"
+
+    def dumps(self, value: dict[str, Any], /) -> bytes:
+        """Compact UTF-8 JSON.
+
+        Raises:
+            SerializationError: naming the path and the type of the first thing that would not be read back as it is.
+        """
+        if not _is_plain(value):
+            raise SerializationError(_first_fault(value))
+        try:
+            return self._encoder.encode(value).encode("utf-8")
+        except (TypeError, ValueError):  # a lone surrogate; or another thread changed the session since the walk
+            problem = _first_fault(value)
+        raise SerializationError(problem)
+
+    def loads(self, body: bytes, /) -> dict[str, Any]:
+        """Read a JSON object that starts at the first byte; spaces may follow it.
+
+        Raises:
+            ValueError: not UTF-8, not JSON, not an object, or something else before or after it.
+        """
+        text = body.decode("utf-8")
+        if text[:1] != "{":
+            raise ValueError("the body is not a JSON object")
+        value, end = self._decoder.raw_decode(text)
+        if text[end:].strip(" "):
+            raise ValueError("something follows the JSON object")
+        return value  # type: ignore[no-any-return]  # an object, as its first character says
+
+
+def _is_plain(session: dict[str, Any]) -> bool:
+    """Whether a session has only JSON's own types, within the limits. Text is checked as it is encoded.
+
+    A loop, not a recursion: it works however deep the application's own stack is. tuple() takes a copy of a container in one
+    step, so that another thread may change it meanwhile.
+    """
+    count = 0
+    stack: list[Iterator[Any]] = [iter((session,))]
+    while stack:
+        for value in stack[-1]:
+            kind = type(value)
+            if kind is str or kind is bool or value is None:
+                continue
+            if kind is int:
+                if MIN_INT <= value <= MAX_INT:
+                    continue
+                return False
+            if kind is float:
+                if math.isfinite(value):
+                    continue
+                return False
+            if kind is dict:
+                items = tuple(value.items())
+                if not all(type(key) is str for key, _ in items):
+                    return False
+                below: Iterable[Any] = [item for _, item in items]
+            elif kind is list:
+                below = tuple(value)
+            else:
+                return False
+            count += len(value)
+            if len(stack) > MAX_DEPTH or count > MAX_VALUES:
+                return False
+            stack.append(iter(below))
+            break
+        else:
+            stack.pop()
+    return True
+
+
+def _faults(value: Any, path: str, levels: int) -> Iterator[str | None]:
+    """Walk a value; for each thing in it None, or what is wrong with it as a sentence that names its path."""
+    yield _fault(value, path, levels)
+    if levels and type(value) is list:
+        for index, item in enumerate(tuple(value)):
+            yield from _faults(item, f"{path}[{index}]", levels - 1)
+    elif levels and type(value) is dict:
+        for key, item in tuple(value.items()):
+            yield from _faults(item, _joined(path, key), levels - 1)
+
+
+def _fault(value: Any, path: str, levels: int) -> str | None:
+    """What is wrong with one value, its items aside."""
+    kind = type(value)
+    where = _shortened(path) or "the session"
+    if kind is bool or value is None:
+        return None
+    if kind is str:
+        return None if _is_unicode(value) else f"{where} is text with a lone surrogate, which UTF-8 cannot carry"
+    if kind is int:
+        return None if MIN_INT <= value <= MAX_INT else f"{where} is an int beyond 64 bits; store it as text"
+    if kind is float:
+        return None if math.isfinite(value) else f"{where} is a float that is not finite, which JSON has not"
+    if kind is not dict and kind is not list:
+        return (
+            f"{where} is of type {_type_name(value)}; a session holds only dict, list, str, int, float, bool and None, of exactly "
+            "these types: convert it before you store it"
+        )
+    if levels == 0:
+        return f"{where} is nested deeper than {MAX_DEPTH} levels (or contains itself)"
+    if kind is dict:
+        for key in tuple(value):
+            if type(key) is not str:
+                return f"{where} has a key of type {_type_name(key)}; JSON has only str keys, of exactly that type"
+            if not _is_unicode(key):
+                return f"{where} has a key with a lone surrogate, which UTF-8 cannot carry"
+    return None
+
+
+def _first_fault(session: dict[str, Any]) -> str:
+    # A session of more than MAX_VALUES values has no other fault within them, and need not be walked to its end.
+    seen = itertools.islice(_faults(session, "", MAX_DEPTH), 2 * MAX_VALUES)
+    return next(filter(None, seen), "the session was changed while it was being sealed, or holds more than a million values")
+
+
+def _is_unicode(text: str) -> bool:
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _type_name(value: object) -> str:
+    kind = type(value)
+    return kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
+
+
+def _joined(path: str, key: str) -> str:
+    """A path one key longer: ``cart.items``, or ``cart["two words"]``."""
+    if key.isidentifier() and key.isascii() and len(key) <= _MAX_KEY_CHARS:
+        return f"{path}.{key}" if path else key
+    return f"{path}[{shown_key(key)}]"
+
+
+def _shortened(path: str) -> str:
+    return path if len(path) <= _MAX_PATH_CHARS else f"{path[:_MAX_PATH_CHARS]}…"
+
+
+def shown_key(key: object) -> str:
+    """A key as a message shows it: quoted, escaped to ASCII, cut at 40 characters. Not a str: its type."""
+    if not isinstance(key, str):
+        return f"<{_type_name(key)}>"
+    return ascii(key[:_MAX_KEY_CHARS]) + ("…" if len(key) > _MAX_KEY_CHARS else "")
+
+
+def is_same(one: Any, other: Any) -> bool:
+    """Whether two values read from JSON are alike to the type, the sign and the order of keys; of any depth.
+
+    ``==`` would call ``1``, ``1.0`` and ``True`` alike, and overflows the stack on nesting that a parser accepts.
+    """
+    pairs = [(one, other)]
+    while pairs:
+        left, right = pairs.pop()
+        if type(left) is not type(right):
+            return False
+        if type(left) is dict:
+            if list(left) != list(right):
+                return False
+            pairs.extend(zip(left.values(), right.values(), strict=True))
+        elif type(left) is list:
+            if len(left) != len(right):
+                return False
+            pairs.extend(zip(left, right, strict=True))
+        elif repr(left) != repr(right):  # repr tells -0.0 from 0.0, and calls a NaN itself
+            return False
+    return True

@@ -1,0 +1,347 @@
+"""Key and Keyring: secrets, their ids and their roles.
+
+It knows how everything is derived from a secret (docs/SPEC.md) and nothing of sessions, times, cookies or files. No function
+here raises while a local variable of its frame holds a secret, so that a traceback with captured locals shows none.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import os
+import secrets
+from collections.abc import Iterable
+from typing import Final, Self
+
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
+from nacl import pwhash
+from nacl.exceptions import RuntimeError as NaClRuntimeError
+
+from clientsession._ciphers import KEY_BYTES, Cipher, Suite, new_cipher
+from clientsession._immutable import Immutable
+from clientsession._token import KEY_ID_BYTES, decode_base64url, encode_base64url
+from clientsession.errors import ConfigurationError
+
+_PREFIX: Final = "csk1_"
+_CHECKSUM_BYTES: Final = 4
+_EXTRACT_SALT: Final = b"clientsession/v1"
+_MIN_SECRET_BYTES: Final = 32
+_MAX_SECRET_BYTES: Final = 1024
+_MIN_DISTINCT_BYTES: Final = 10  # 32 random bytes have fewer once in 10^23; "changeme" repeated has 7
+_MIN_PASSPHRASE_CHARS: Final = 8  # NIST SP 800-63B, 5.1.1.1: the least for a secret a person remembers
+_MAX_PASSPHRASE_CHARS: Final = 1024
+_SALT_BYTES: Final = 16
+_ARGON2_PASSES: Final = 3  # RFC 9106, 4: the second recommended option, for 64 MiB
+_ARGON2_MEMORY_BYTES: Final = 64 * 1024 * 1024
+
+_HOW_TO_MAKE: Final = "Make a key with `clientsession keygen`"
+
+
+def pae(*pieces: bytes) -> bytes:
+    """PASETO's pre-authentication encoding: the pieces with their number and lengths, so that no two lists look alike."""
+    out = [len(pieces).to_bytes(8, "little")]
+    for piece in pieces:
+        out += (len(piece).to_bytes(8, "little"), piece)
+    return b"".join(out)
+
+
+def extract(salt: bytes, secret: bytes) -> bytes:
+    """HKDF-Extract with SHA-256 (RFC 5869, 2.2), which is one HMAC."""
+    return hmac.digest(salt, secret, "sha256")
+
+
+def expand(prk: bytes, info: bytes, length: int) -> bytes:
+    """HKDF-Expand with SHA-256 (RFC 5869, 2.3)."""
+    return HKDFExpand(SHA256(), length, info).derive(prk)
+
+
+def _checksum(suite: int, secret: bytes) -> bytes:
+    return hashlib.sha256(_PREFIX.encode() + bytes((suite,)) + secret).digest()[:_CHECKSUM_BYTES]
+
+
+def _secret_problem(secret: bytes) -> str | None:
+    """What is wrong with a secret, without any of it."""
+    if len(secret) < _MIN_SECRET_BYTES:
+        return f"the secret has {len(secret)} bytes and must have {_MIN_SECRET_BYTES} or more. {_HOW_TO_MAKE}"
+    if len(secret) > _MAX_SECRET_BYTES:
+        return f"the secret has {len(secret):,} bytes and must have at most {_MAX_SECRET_BYTES:,}"
+    if len(set(secret)) < _MIN_DISTINCT_BYTES:
+        return f"the secret repeats a few bytes over and over and can be guessed. {_HOW_TO_MAKE}"
+    if secret.startswith(_PREFIX.encode()):
+        return f"this is an exported key ({_PREFIX}…), not a secret: give it to Key.parse"
+    return None
+
+
+def _text_problem(text: object) -> str | None:
+    """What is wrong with the text of a key, without any of it."""
+    if not isinstance(text, str):
+        return f"Key.parse takes the text of a key ({_PREFIX}…), not {type(text).__name__}"
+    if not text.startswith(_PREFIX):
+        return f"this is not the text of a key: it must start with {_PREFIX} and nothing may stand before it. {_HOW_TO_MAKE}"
+    if text != text.strip():
+        return "white space follows the text of the key: remove it"
+    if len(text) > 2 * _MAX_SECRET_BYTES:
+        return "the text of the key is far too long"
+    data = decode_base64url(text[len(_PREFIX) :])
+    if data is None or len(data) < 1 + _CHECKSUM_BYTES:
+        return "the text of the key has a wrong character or was cut; copy it again, whole"
+    if not hmac.compare_digest(_checksum(data[0], data[1:-_CHECKSUM_BYTES]), data[-_CHECKSUM_BYTES:]):
+        return "the checksum of the key does not fit: it has a typo or was cut; copy it again, whole"
+    if data[0] not in set(Suite):
+        return f"the key is of suite {data[0]}, which this version of clientsession does not know; upgrade it"
+    return _secret_problem(data[1:-_CHECKSUM_BYTES])
+
+
+class Key(Immutable):
+    """A secret with its suite. Its id is safe to log; the secret itself is shown by :meth:`export` alone.
+
+    Make one with :meth:`generate`, :meth:`parse`, :meth:`from_secret` or :meth:`from_passphrase`.
+    """
+
+    __slots__ = ("_header", "_prk", "_secret", "_suite")
+    _header: bytes
+    _prk: bytes
+    _secret: bytes
+    _suite: Suite
+
+    def __init__(self) -> None:
+        raise TypeError("make a key with Key.generate(), Key.parse(text), Key.from_secret(…) or Key.from_passphrase(…)")
+
+    @classmethod
+    def _make(cls, secret: bytes, suite: Suite) -> Self:
+        key = object.__new__(cls)
+        prk = extract(_EXTRACT_SALT, secret)
+        header = bytes((suite,)) + expand(prk, pae(b"kid", bytes((suite,))), KEY_ID_BYTES)
+        key._freeze(_secret=secret, _suite=suite, _prk=prk, _header=header)
+        return key
+
+    @classmethod
+    def generate(cls, suite: Suite = Suite.XAES_256_GCM) -> Self:
+        """A new key of 32 bytes from the operating system's random source."""
+        return cls._make(secrets.token_bytes(KEY_BYTES), _checked_suite(suite))
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read what :meth:`export` wrote.
+
+        Args:
+            text: ``csk1_…``, with nothing before or after it.
+
+        Raises:
+            ConfigurationError: a typo, a cut paste, another kind of text. The message shows none of it.
+        """
+        problem = _text_problem(text)
+        if problem is not None:
+            del text
+            raise ConfigurationError(problem)
+        data = decode_base64url(text[len(_PREFIX) :]) or b""
+        return cls._make(data[1:-_CHECKSUM_BYTES], Suite(data[0]))
+
+    @classmethod
+    def from_secret(cls, secret: bytes | str, *, suite: Suite = Suite.XAES_256_GCM) -> Self:
+        """A key from a random secret you have already, such as a framework's ``SECRET_KEY``.
+
+        Args:
+            secret: 32 to 1,024 bytes with at least 10 different ones, used as it is (a str: its UTF-8). For words a person
+                chose, take :meth:`from_passphrase`.
+            suite: the cipher.
+
+        Raises:
+            ConfigurationError: too short, too long, too monotonous, or an exported key.
+        """
+        _checked_suite(suite)
+        problem: str | None
+        if isinstance(secret, str):
+            try:
+                secret = secret.encode("utf-8")
+            except UnicodeEncodeError:
+                secret = ""
+        if not isinstance(secret, bytes):
+            problem = "the secret must be bytes, or text that UTF-8 can carry"
+        else:
+            problem = _secret_problem(secret)
+        if problem is not None:
+            del secret
+            raise ConfigurationError(problem)
+        return cls._make(secret, suite)  # type: ignore[arg-type]  # bytes: anything else is a problem above
+
+    @classmethod
+    def from_passphrase(cls, phrase: str, *, salt: bytes, suite: Suite = Suite.XAES_256_GCM) -> Self:
+        """A key from words, by Argon2id (RFC 9106: 3 passes, 64 MiB). Slow on purpose: once, at start-up.
+
+        Args:
+            phrase: 8 to 1,024 characters; their UTF-8 is used as it is, with no normalisation.
+            salt: 16 bytes, the same on every server; it need not be secret. Make one with ``secrets.token_bytes(16)``.
+            suite: the cipher.
+
+        Raises:
+            ConfigurationError: too short or long, or a salt of another length.
+        """
+        _checked_suite(suite)
+        problem = None
+        if not isinstance(salt, bytes) or len(salt) != _SALT_BYTES:
+            problem = f"the salt must be {_SALT_BYTES} bytes; make one with secrets.token_bytes({_SALT_BYTES}) and keep it"
+        elif not isinstance(phrase, str) or not _MIN_PASSPHRASE_CHARS <= len(phrase) <= _MAX_PASSPHRASE_CHARS:
+            problem = f"the passphrase must be a str of {_MIN_PASSPHRASE_CHARS} to {_MAX_PASSPHRASE_CHARS:,} characters"
+        else:
+            try:
+                phrase.encode("utf-8")
+            except UnicodeEncodeError:
+                problem = "the passphrase must be text that UTF-8 can carry"
+        if problem is None:
+            try:
+                secret = pwhash.argon2id.kdf(
+                    KEY_BYTES, phrase.encode("utf-8"), salt, opslimit=_ARGON2_PASSES, memlimit=_ARGON2_MEMORY_BYTES
+                )
+            except (MemoryError, NaClRuntimeError):
+                problem = "Argon2id could not have its 64 MiB of memory"
+        if problem is not None:
+            del phrase, salt
+            raise ConfigurationError(problem)
+        return cls._make(secret, suite)
+
+    @property
+    def id(self) -> str:
+        """8 hex digits that name the key: in every token it seals, and safe to log."""
+        return self._header[1:].hex()
+
+    @property
+    def suite(self) -> Suite:
+        """The cipher this key is for."""
+        return self._suite
+
+    def export(self) -> str:
+        """The key as text, ``csk1_…``: the secret itself. Keep it where passwords are kept."""
+        data = bytes((self._suite,)) + self._secret
+        return _PREFIX + encode_base64url(data + _checksum(self._suite, self._secret))
+
+    def _bind(self, kind: str, name: str, audience: str) -> BoundKey:
+        """The key as one codec uses it."""
+        labels = (kind.encode(), name.encode(), audience.encode())
+        info = pae(b"seal", self._header[:1], *labels)
+        cipher = new_cipher(self._suite, expand(self._prk, info, KEY_BYTES))
+        return BoundKey(self.id, self._header, cipher, pae(self._header, *labels))
+
+    def __repr__(self) -> str:
+        return f"<Key {self.id} {self._suite.name}>"
+
+
+class BoundKey:
+    """A key for one kind, name and audience: what its tokens start with, its cipher and its associated data."""
+
+    __slots__ = ("aad", "cipher", "header", "key_id")
+
+    def __init__(self, key_id: str, header: bytes, cipher: Cipher, aad: bytes) -> None:
+        self.key_id = key_id
+        self.header = header
+        self.cipher = cipher
+        self.aad = aad
+
+
+def _checked_suite(suite: Suite) -> Suite:
+    if not isinstance(suite, Suite):
+        raise ConfigurationError(f"suite must be one of {', '.join(map(str, Suite.__members__))} of clientsession.Suite")
+    return suite
+
+
+class Keyring(Immutable):
+    """The keys of a site by role. It does not change; make another one to rotate.
+
+    Args:
+        sealing: seals, and opens.
+        accepting: open too. A new key stands here on every server before it is made the sealing one.
+        retiring: open too, and what they sealed is sealed anew when it is read. A former sealing key stands here until its last
+            token has expired.
+
+    Raises:
+        ConfigurationError: something that is no Key, or two keys of one id.
+    """
+
+    __slots__ = ("_accepting", "_retiring", "_sealing")
+    _sealing: Key
+    _accepting: tuple[Key, ...]
+    _retiring: tuple[Key, ...]
+
+    def __init__(self, sealing: Key, /, *, accepting: Iterable[Key] = (), retiring: Iterable[Key] = ()) -> None:
+        problem = None
+        keys: dict[str, Key] = {}
+        roles: dict[str, tuple[Key, ...]] = {}
+        for role, members in (("sealing", (sealing,)), ("accepting", accepting), ("retiring", retiring)):
+            if isinstance(members, (str, bytes, Key)):
+                problem = f"{role} takes a list of keys: write {role}=[key]"
+                break
+            roles[role] = tuple(members)
+            for key in roles[role]:
+                if not isinstance(key, Key):
+                    problem = f"{role} takes Key objects, not {type(key).__name__}; make one with Key.parse(text)"
+                elif key.id in keys:
+                    problem = f"the key {key.id} stands in the ring twice; remove one"
+                else:
+                    keys[key.id] = key
+        if problem is not None:
+            # A text given in place of a key may be a secret: no local variable shows it.
+            sealing = accepting = retiring = members = key = None  # type: ignore[assignment]
+            keys.clear()
+            roles.clear()
+            raise ConfigurationError(problem)
+        self._freeze(_sealing=sealing, _accepting=roles["accepting"], _retiring=roles["retiring"])
+
+    @classmethod
+    def from_env(cls) -> Self:
+        """A ring from ``CLIENTSESSION_KEY``, ``CLIENTSESSION_ACCEPTED_KEYS`` and ``CLIENTSESSION_RETIRING_KEYS``.
+
+        The first holds one key, after which one line feed may stand; the others, which may be absent, hold several, separated
+        by white space.
+
+        Raises:
+            ConfigurationError: a variable is missing or holds something else. The message names it and shows none of it.
+        """
+        if not os.environ.get("CLIENTSESSION_KEY"):
+            raise ConfigurationError(
+                f"CLIENTSESSION_KEY is not set. {_HOW_TO_MAKE} and set it in the environment of every worker: "
+                "export CLIENTSESSION_KEY=csk1_…"
+            )
+        return cls(
+            _key_from_env("CLIENTSESSION_KEY", 0),
+            accepting=_keys_from_env("CLIENTSESSION_ACCEPTED_KEYS"),
+            retiring=_keys_from_env("CLIENTSESSION_RETIRING_KEYS"),
+        )
+
+    @property
+    def sealing(self) -> Key:
+        """The key that seals."""
+        return self._sealing
+
+    @property
+    def accepting(self) -> tuple[Key, ...]:
+        """Keys that open too."""
+        return self._accepting
+
+    @property
+    def retiring(self) -> tuple[Key, ...]:
+        """Keys that open too, and whose tokens are sealed anew when read."""
+        return self._retiring
+
+    def _bind(self, kind: str, name: str, audience: str) -> dict[bytes, BoundKey]:
+        """All keys as one codec uses them, by the first bytes of their tokens; the sealing one first."""
+        keys = (self._sealing, *self._accepting, *self._retiring)
+        return {bound.header: bound for bound in (key._bind(kind, name, audience) for key in keys)}
+
+    def __repr__(self) -> str:
+        accepting, retiring = (", ".join(key.id for key in keys) for keys in (self._accepting, self._retiring))
+        return f"<Keyring sealing {self._sealing.id}, accepting [{accepting}], retiring [{retiring}]>"
+
+
+def _key_from_env(variable: str, index: int) -> Key:
+    """One key of a variable; the texts stay out of every local variable."""
+    try:
+        if variable == "CLIENTSESSION_KEY":
+            return Key.parse(os.environ[variable].removesuffix("\n"))
+        return Key.parse(os.environ[variable].split()[index])
+    except ConfigurationError as error:
+        raise ConfigurationError(f"{variable}: {error}") from None
+
+
+def _keys_from_env(variable: str) -> list[Key]:
+    return [_key_from_env(variable, index) for index in range(len(os.environ.get(variable, "").split()))]

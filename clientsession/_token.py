@@ -1,0 +1,165 @@
+"""Token, version 1: text <-> frame <-> the fields that are sealed.
+
+It knows bytes, lengths and the order of fields (docs/SPEC.md), but no key, no clock and no JSON: what it unpacks has not been
+checked against a time, and a body is bytes.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import zlib
+from dataclasses import dataclass
+from typing import Final
+
+from clientsession.errors import MalformedTokenError
+
+KEY_ID_BYTES: Final = 4
+NONCE_BYTES: Final = 24
+TAG_BYTES: Final = 16
+ID_BYTES: Final = 16
+TIME_BYTES: Final = 6
+MAX_TIME_MS: Final = (1 << 8 * TIME_BYTES) - 1  # the year 10889
+HEADER_BYTES: Final = 1 + KEY_ID_BYTES  # suite and key id, the only bytes looked at before authentication
+PLAINTEXT_OVERHEAD_BYTES: Final = 1 + 2 * TIME_BYTES
+MIN_CHARS: Final = (HEADER_BYTES + NONCE_BYTES + TAG_BYTES) * 4 // 3  # 60: a frame around no plaintext
+MAX_BODY_BYTES: Final = 64 * 1024  # what a deflated body may grow to: bounds the memory a token of 4 KB can claim
+
+_ID_PRESENT: Final = 0x01
+_DEFLATED: Final = 0x02
+_EPHEMERAL: Final = 0x04
+_KNOWN_FLAGS: Final = _ID_PRESENT | _DEFLATED | _EPHEMERAL
+
+# base64url's alphabet to that of binascii; every other byte, '+', '/' and '=' among them, to one that strict mode refuses.
+_ALPHABET: Final = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+_TO_STANDARD: Final = bytes(b"+/"[b"-_".index(c)] if c in b"-_" else c if c in _ALPHABET else 0xFF for c in range(256))
+# The last characters whose unused low bits are zero, by the number of characters after the last whole group of four
+# (RFC 4648, 3.5): one spelling for each token, so that nobody can make a second text that opens.
+_CANONICAL_ENDS: Final = {2: _ALPHABET[::16], 3: _ALPHABET[::4]}
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """A token's outer fields. ``header`` is suite and key id; ``ciphertext`` ends with the tag."""
+
+    header: bytes
+    nonce: bytes
+    ciphertext: bytes
+
+    def text(self) -> str:
+        """The token: base64url without padding (RFC 4648, 5)."""
+        return encode_base64url(self.header + self.nonce + self.ciphertext)
+
+
+@dataclass(frozen=True, slots=True)
+class Sealed:
+    """What is inside the seal. Times are milliseconds since 1970-01-01T00:00Z; ``body`` is as it stands, deflated or not."""
+
+    created: int
+    expires: int
+    id: bytes | None
+    ephemeral: bool
+    deflated: bool
+    body: bytes
+
+    def pack(self) -> bytes:
+        """The plaintext."""
+        flags = (self.id is not None and _ID_PRESENT) | (self.deflated and _DEFLATED) | (self.ephemeral and _EPHEMERAL)
+        return b"".join(
+            (
+                bytes((flags,)),
+                self.created.to_bytes(TIME_BYTES, "big"),
+                self.expires.to_bytes(TIME_BYTES, "big"),
+                self.id or b"",
+                self.body,
+            )
+        )
+
+
+def encode_base64url(data: bytes) -> str:
+    """base64url without padding (RFC 4648, 5)."""
+    return base64.urlsafe_b64encode(data).rstrip(b"=").decode("ascii")
+
+
+def decode_base64url(text: str) -> bytes | None:
+    """The bytes of a canonical, unpadded base64url text, or None."""
+    try:
+        raw = text.encode("ascii")
+    except UnicodeEncodeError:
+        return None
+    rest = len(raw) % 4
+    if rest == 1 or (rest and raw[-1] not in _CANONICAL_ENDS[rest]):
+        return None
+    try:
+        return binascii.a2b_base64(raw.translate(_TO_STANDARD) + b"=" * (-len(raw) % 4), strict_mode=True)
+    except binascii.Error:
+        return None
+
+
+def parse(text: str, max_chars: int) -> Frame:
+    """Take a token apart without any key.
+
+    Args:
+        text: what a client sent.
+        max_chars: the longest token taken; looked at before anything else.
+
+    Raises:
+        MalformedTokenError: wrong length, a character outside base64url, or not the canonical spelling.
+    """
+    if not MIN_CHARS <= len(text) <= max_chars:
+        raise MalformedTokenError
+    data = decode_base64url(text)
+    if data is None:
+        raise MalformedTokenError
+    nonce_end = HEADER_BYTES + NONCE_BYTES
+    return Frame(data[:HEADER_BYTES], data[HEADER_BYTES:nonce_end], data[nonce_end:])
+
+
+def token_chars(body_bytes: int, *, with_id: bool) -> int:
+    """How many characters a token around a body of this many bytes has."""
+    plaintext = PLAINTEXT_OVERHEAD_BYTES + (ID_BYTES if with_id else 0) + body_bytes
+    return -(-(HEADER_BYTES + NONCE_BYTES + plaintext + TAG_BYTES) * 4 // 3)
+
+
+def unpack(plaintext: bytes) -> Sealed:
+    """Take the authenticated plaintext apart.
+
+    Raises:
+        MalformedTokenError: cut short, or a flag this version does not know.
+    """
+    if len(plaintext) < PLAINTEXT_OVERHEAD_BYTES:
+        raise MalformedTokenError
+    flags = plaintext[0]
+    if flags & ~_KNOWN_FLAGS:
+        raise MalformedTokenError
+    end = PLAINTEXT_OVERHEAD_BYTES
+    session_id = None
+    if flags & _ID_PRESENT:
+        session_id = plaintext[end : end + ID_BYTES]
+        if len(session_id) < ID_BYTES:
+            raise MalformedTokenError
+        end += ID_BYTES
+    return Sealed(
+        created=int.from_bytes(plaintext[1 : 1 + TIME_BYTES], "big"),
+        expires=int.from_bytes(plaintext[1 + TIME_BYTES : PLAINTEXT_OVERHEAD_BYTES], "big"),
+        id=session_id,
+        ephemeral=bool(flags & _EPHEMERAL),
+        deflated=bool(flags & _DEFLATED),
+        body=plaintext[end:],
+    )
+
+
+def inflate(body: bytes) -> bytes:
+    """The bytes of a raw deflate stream (RFC 1951), at most 64 KiB of them.
+
+    Raises:
+        MalformedTokenError: not one whole stream, something after it, or more than 64 KiB.
+    """
+    stream = zlib.decompressobj(-zlib.MAX_WBITS)
+    try:
+        inflated = stream.decompress(body, MAX_BODY_BYTES + 1)
+    except zlib.error:
+        raise MalformedTokenError from None
+    if len(inflated) > MAX_BODY_BYTES or not stream.eof or stream.unused_data:
+        raise MalformedTokenError
+    return inflated

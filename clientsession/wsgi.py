@@ -1,0 +1,279 @@
+"""SessionMiddleware: sessions for any WSGI application (PEP 3333), and on any ``webob.Request`` of it.
+
+The edge: it knows WSGI, WebOb and the HTTP caching headers, and leaves cookies, tokens and keys to the jars.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import keyword
+import logging
+import warnings
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+from clientsession._jar import Jar, JarTable, Sessions
+from clientsession._session import Session
+from clientsession.errors import ConfigurationError
+
+with warnings.catch_warnings():
+    # WebOb 1.8 imports the standard library's cgi, which is deprecated in 3.11 and 3.12; WebOb brings its own from 3.13 on.
+    warnings.filterwarnings("ignore", message="'cgi' is deprecated", category=DeprecationWarning)
+    import webob
+    from webob.cachecontrol import CacheControl
+
+if TYPE_CHECKING:
+    from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
+
+__all__ = ["SessionMiddleware", "get_sessions"]
+
+ENVIRON_KEY: Final = "clientsession.sessions"
+_ATTRIBUTES_KEY: Final = "webob.adhoc_attrs"  # where WebOb keeps the attributes an application sets on a request
+
+_logger: Final = logging.getLogger("clientsession")
+
+
+class _HasEnviron(Protocol):
+    environ: dict[str, Any]
+
+
+def get_sessions(environ_or_request: WSGIEnvironment | _HasEnviron) -> Sessions:
+    """The sessions of a request.
+
+    Args:
+        environ_or_request: a WSGI environ, or anything with one as ``.environ``.
+
+    Raises:
+        ConfigurationError: no SessionMiddleware is around the application.
+    """
+    environ = environ_or_request if isinstance(environ_or_request, dict) else environ_or_request.environ
+    sessions = environ.get(ENVIRON_KEY)
+    if not isinstance(sessions, Sessions):
+        raise ConfigurationError(
+            "this request did not pass a SessionMiddleware: wrap the application, SessionMiddleware(app, [jar])"
+        )
+    return sessions
+
+
+class SessionMiddleware:
+    """Gives a WSGI application its sessions, and sends their cookies when it starts its response.
+
+    In the application: ``environ["clientsession.sessions"]["cart"]``, or ``request.cart`` on a ``webob.Request``.
+
+    Args:
+        app: the application.
+        jars: its jars. Their names are attributes of WebOb's requests, and must not be one that is there already.
+
+    Raises:
+        ConfigurationError: two jars of one name or cookie name; a name that is no identifier, starts with ``_``, or is an
+            attribute of ``webob.Request``.
+    """
+
+    __slots__ = ("_app", "_jars", "_warned")
+
+    def __init__(self, app: WSGIApplication, jars: Iterable[Jar]) -> None:
+        if not callable(app):
+            raise ConfigurationError(f"app must be a WSGI application, not {type(app).__name__}")
+        table = JarTable(jars)
+        for name in table:
+            if not name.isidentifier() or keyword.iskeyword(name) or name.startswith("_") or hasattr(webob.Request, name):
+                raise ConfigurationError(
+                    f"the jar name {name!r} cannot be an attribute of a request (no identifier, a keyword, or taken by "
+                    f'webob.Request): name the jar otherwise, and say cookie_name="{name}" if the cookie is to be called so'
+                )
+        self._app = app
+        self._jars = table
+        self._warned: set[str] = set()  # jars whose Secure cookie was set over plain http, each told of once
+
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse, /) -> Iterable[bytes]:
+        """Serve one request; the application's own iterable is returned as it is."""
+        sessions = _RequestSessions(self, self._jars, environ)
+        environ[ENVIRON_KEY] = sessions
+        environ[_ATTRIBUTES_KEY] = _RequestAttributes(sessions, environ.get(_ATTRIBUTES_KEY, {}))
+
+        def start(status: str, headers: list[tuple[str, str]], exc_info: Any = None, /) -> Any:
+            cookies = sessions.commit()
+            headers = list(headers)  # the application's own list may be shared by all its requests
+            if sessions.accessed:
+                _vary_on_cookie(headers)
+                if cookies:
+                    self._check_secure(cookies, environ)
+                    _drop_set_cookies(headers, {cookie.partition("=")[0] for cookie in cookies})
+                    headers += [("Set-Cookie", cookie) for cookie in cookies]
+                _keep_private(headers, has_cookies=bool(cookies))
+            if exc_info is None:
+                return start_response(status, headers)
+            try:
+                return start_response(status, headers, exc_info)
+            finally:
+                exc_info = None  # PEP 3333: no reference to the traceback stays
+
+        return self._app(environ, start)
+
+    def _check_secure(self, cookies: list[str], environ: WSGIEnvironment) -> None:
+        """Warn once of a Secure cookie that a browser will drop, since it came over plain http."""
+        if environ.get("wsgi.url_scheme") == "https" or _is_local(environ):
+            return
+        for jar in self._jars.values():
+            is_set = any(cookie.startswith(f"{jar.cookie_name}=") for cookie in cookies)
+            if is_set and jar.secure and jar.name not in self._warned:
+                self._warned.add(jar.name)
+                _logger.warning(
+                    "the Secure cookie %s was set on a plain http request, and browsers drop it there. Behind a proxy that ends "
+                    "TLS, let the server set wsgi.url_scheme from X-Forwarded-Proto; for development without TLS, say "
+                    "Jar(…, secure=False)",
+                    jar.cookie_name,
+                )
+
+
+class _RequestSessions(Sessions):
+    """The sessions of one request; those of an outer middleware's jars are found through them too."""
+
+    __slots__ = ("_middleware", "_outer")
+
+    def __init__(self, middleware: SessionMiddleware, jars: JarTable, environ: WSGIEnvironment) -> None:
+        super().__init__(jars, environ.get("HTTP_COOKIE"))
+        self._middleware = middleware
+        self._outer = _outer_sessions(environ.get(ENVIRON_KEY), middleware)
+        if self._outer is not None:
+            self._refuse_shared_names(self._outer)
+
+    def _refuse_shared_names(self, outer: _RequestSessions) -> None:
+        names = [name for name in self._jars if name in outer]
+        cookie_names = self._jars.cookie_names & outer._all_cookie_names()
+        if names or cookie_names:
+            raise ConfigurationError(
+                f"two nested SessionMiddlewares share the jars or cookies {', '.join(sorted({*names, *cookie_names}))}: rename "
+                "one, or wrap the application once with all its jars"
+            )
+
+    def _all_cookie_names(self) -> frozenset[str]:
+        return self._jars.cookie_names | (self._outer._all_cookie_names() if self._outer is not None else frozenset())
+
+    def __getitem__(self, name: str) -> Session:
+        if self._outer is not None and name not in self._jars:
+            return self._outer[name]
+        return super().__getitem__(name)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._jars or (self._outer is not None and name in self._outer)
+
+    def __iter__(self) -> Iterator[str]:
+        yield from self._jars
+        if self._outer is not None:
+            yield from self._outer
+
+    def __len__(self) -> int:
+        return len(self._jars) + (len(self._outer) if self._outer is not None else 0)
+
+
+def _outer_sessions(sessions: object, middleware: SessionMiddleware) -> _RequestSessions | None:
+    """The sessions of the middlewares around this one; where this one is among them, a sub-request starts afresh."""
+    found = sessions if isinstance(sessions, _RequestSessions) else None
+    outer = found
+    while outer is not None:
+        if outer._middleware is middleware:
+            return outer._outer
+        outer = outer._outer
+    return found
+
+
+class _RequestAttributes(dict[str, Any]):
+    """WebOb's store of a request's own attributes, in which the names of jars stand for their sessions."""
+
+    __slots__ = ("_sessions",)
+
+    def __init__(self, sessions: Sessions, attributes: dict[str, Any]) -> None:
+        super().__init__({name: value for name, value in attributes.items() if name not in sessions})
+        self._sessions = sessions
+
+    def __missing__(self, name: str) -> Session:
+        if name in self._sessions:
+            return self._sessions[name]
+        raise KeyError(name)
+
+    def __setitem__(self, name: str, value: Any) -> None:
+        if name in self._sessions:
+            self._sessions[name] = value
+        else:
+            super().__setitem__(name, value)
+
+
+def _is_local(environ: WSGIEnvironment) -> bool:
+    """Whether browsers trust this host without TLS: localhost and loopback addresses (W3C Secure Contexts, 3.1)."""
+    host = environ.get("HTTP_HOST") or environ.get("SERVER_NAME") or ""
+    host = host[1:].partition("]")[0] if host.startswith("[") else host.partition(":")[0]
+    host = host.lower().rstrip(".")
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+# Headers. What an application hands over may be malformed, and is then the server's to refuse: it is passed on as it is.
+
+
+def _positions(headers: list[tuple[str, str]], name: str) -> list[int]:
+    """Where a header stands; names in any case, and items that are no (str, str) pass by."""
+    return [
+        index
+        for index, item in enumerate(headers)
+        if len(item) == 2 and type(item[0]) is str and type(item[1]) is str and item[0].lower() == name
+    ]
+
+
+def _vary_on_cookie(headers: list[tuple[str, str]]) -> None:
+    """``Vary: Cookie``, merged: a cache must not give one user's page to another (RFC 9110, 12.5.5)."""
+    positions = _positions(headers, "vary")
+    fields = {field.strip().lower() for index in positions for field in headers[index][1].split(",")}
+    if fields & {"*", "cookie"}:
+        return
+    if not positions or not (fields - {""}):
+        headers.append(("Vary", "Cookie"))
+        return
+    name, value = headers[positions[-1]]
+    headers[positions[-1]] = (name, f"{value}, Cookie")
+
+
+def _keep_private(headers: list[tuple[str, str]], *, has_cookies: bool) -> None:
+    """``Cache-Control`` of a response that used a session (RFC 9111, 5.2.2)."""
+    positions = _positions(headers, "cache-control")
+    if not positions:
+        headers.append(("Cache-Control", "private, no-store" if has_cookies else "private"))
+        return
+    if not has_cookies:
+        return
+    control = CacheControl.parse(", ".join(headers[index][1] for index in positions), type="response")
+    properties = control.properties
+    shared = [directive for directive in ("public", "s-maxage") if directive in properties]
+    is_private = "no-store" in properties or ("private" in properties and properties["private"] is None)  # private="field" is not
+    if is_private and not shared:
+        return
+    for directive in shared:
+        del properties[directive]
+    if shared:
+        _logger.warning(
+            "the response sets a session cookie and says Cache-Control: %s, which would let a cache give the cookie to others; "
+            "it was taken out. Set no such header where a session is written",
+            ", ".join(shared),
+        )
+    if not is_private:
+        properties["private"] = None
+    for index in reversed(positions[1:]):
+        del headers[index]
+    headers[positions[0]] = (headers[positions[0]][0], str(control))
+
+
+def _drop_set_cookies(headers: list[tuple[str, str]], names: set[str]) -> None:
+    """Take out the application's own Set-Cookie of a name that a jar sets: two of one name would be settled by chance."""
+    for index in reversed(_positions(headers, "set-cookie")):
+        name = headers[index][1].partition(";")[0].partition("=")[0].strip(" \t")
+        if name in names:
+            del headers[index]
+            _logger.warning(
+                "the application set the cookie %s itself, which belongs to a jar; the jar's was sent. Write the session, or "
+                "rename one",
+                name,
+            )
