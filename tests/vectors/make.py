@@ -108,7 +108,7 @@ def fill_opens(c: Corpus) -> None:
     token = c.seal(kind="token", name="invite", audience="https://example.org/")
     c.open("a token, for an audience", token, {"user": 7}, kind="token", name="invite", audience="https://example.org/")
     c.open("a name in UTF-8", c.seal(kind="token", name="Einladung für Ä"), {"user": 7}, kind="token", name="Einladung für Ä")
-    c.open("the longest token", c.seal(b'{"a":"' + b"x" * 3001 + b'"}'), {"a": "x" * 3001}, max_chars=4089)
+    c.open("the longest token", c.seal(b'{"a":"' + b"x" * 3000 + b'"}'), {"a": "x" * 3000}, max_chars=4089)
 
 
 def fill_refused(c: Corpus) -> None:
@@ -137,11 +137,14 @@ def fill_refused(c: Corpus) -> None:
         ("a dot", good[:40] + "." + good[41:]),
         ("a full-width letter", good[:40] + "\uff21" + good[41:]),
         ("a Cyrillic look-alike", good[:40] + "\u0410" + good[41:]),
-        ("a token of 4,090 characters under a limit of 4,089", c.seal(b'{"a":"' + b"x" * 3002 + b'"}')),
+        ("a token of 4,090 characters under a limit of 4,089", c.seal(b'{"a":"' + b"x" * 3001 + b'"}')),
         ("suite 0", text(b"\x00" + frame[1:])),
         ("suite 3", text(b"\x03" + frame[1:])),
         ("suite 255", text(b"\xff" + frame[1:])),
-        ("another library's token", "eyJhbGciOiJkaXIiLCJlbmMiOiJBMjU2R0NNIn0..48V1_ALb6US04U3b.5eym8TW_c8SuK0ltJ3rpYIzOeDQz7TALvtu6UG9oMo4vpzs9tX"),
+        (
+            "another library's token",
+            "eyJhbGciOiJkaXIiLCJlbmMiOiJBMjU2R0NNIn0..48V1_ALb6US04U3b.5eym8TW_c8SuK0ltJ3rpYIzOeDQz7TALvtu6UG9oMo4vpzs9tX",
+        ),
     ):
         c.refuse(what, token, "malformed")
 
@@ -240,7 +243,7 @@ def derivation(suite: int) -> dict[str, Any]:
     body = b'{"user":7,"name":"Ada"}'
     plaintext = reference.plaintext(NOW, NOW + DAY, body, id=ID)
     key = reference.seal_key(secret, suite, "cookie", name, "")
-    steps = {
+    return {
         "suite": suite,
         "name": NAMES[suite],
         "secret": secret.hex(),
@@ -254,7 +257,6 @@ def derivation(suite: int) -> dict[str, Any]:
         "plaintext": plaintext.hex(),
         "token": reference.seal(secret, suite, "cookie", name, "", plaintext, nonce),
     }
-    return steps
 
 
 def corpus() -> dict[str, Any]:
