@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import base64
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 from hypothesis import settings
 
-from clientsession import Key, Keyring, Suite
+from clientsession import Jar, Key, Keyring, Sessions, Suite
 
 # Generated examples are the same in every run of CI; a developer's run explores.
 settings.register_profile("ci", derandomize=True, deadline=None)
@@ -54,3 +57,49 @@ def ring(key: Key) -> Keyring:
 def cookie_of(set_cookie: str) -> str:
     """The ``name=value`` of a Set-Cookie value, as a browser sends it back."""
     return set_cookie.partition(";")[0]
+
+
+class Client:
+    """A client that keeps cookies by name, as a browser with one origin does; Max-Age=0 removes one."""
+
+    def __init__(self, *jars: Jar) -> None:
+        self.jars = jars
+        self.cookies: dict[str, str] = {}
+        self.set_cookies: list[str] = []
+        """The Set-Cookie values of the last request."""
+
+    def request(self) -> Sessions:
+        """A request with what the client holds; ``respond`` ends it."""
+        header = "; ".join(f"{name}={value}" for name, value in self.cookies.items())
+        return Sessions(self.jars, header or None)
+
+    def respond(self, sessions: Sessions) -> list[str]:
+        """Commit, and keep what the response sets."""
+        self.set_cookies = sessions.commit()
+        for value in self.set_cookies:
+            name, _, token = cookie_of(value).partition("=")
+            if token:
+                self.cookies[name] = token
+            else:
+                assert "; Max-Age=0;" in value
+                self.cookies.pop(name, None)
+        return self.set_cookies
+
+    @contextmanager
+    def visit(self) -> Iterator[Sessions]:
+        """One request and its response."""
+        sessions = self.request()
+        yield sessions
+        self.respond(sessions)
+
+
+def max_age_of(set_cookie: str) -> int | None:
+    """The Max-Age of a Set-Cookie value in seconds, or None."""
+    ages = [part.removeprefix("Max-Age=") for part in set_cookie.split("; ") if part.startswith("Max-Age=")]
+    return int(ages[0]) if ages else None
+
+
+def forged(token: str) -> str:
+    """A token with the last bit of its tag flipped: of the right form, but the seal does not fit."""
+    frame = base64.urlsafe_b64decode(token + "=" * (-len(token) % 4))
+    return base64.urlsafe_b64encode(frame[:-1] + bytes((frame[-1] ^ 1,))).decode().rstrip("=")
