@@ -1,0 +1,45 @@
+"""Set-Cookie as it is written. The Cookie header stands in test_hostile_headers.py, what is refused in test_configuration.py."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from clientsession import Jar, Keyring
+from clientsession._cookies import find_cookies
+from tests.conftest import Client
+
+
+@pytest.mark.parametrize(
+    ("options", "attributes"),
+    [
+        ({}, "; Max-Age=86400; Path=/; Secure; HttpOnly; SameSite=Lax"),
+        ({"secure": False, "httponly": False}, "; Max-Age=86400; Path=/; SameSite=Lax"),
+        ({"samesite": "STRICT", "path": "/a/~b:c"}, "; Max-Age=86400; Path=/a/~b:c; Secure; HttpOnly; SameSite=Strict"),
+        ({"samesite": "none", "partitioned": True}, "; Max-Age=86400; Path=/; Secure; HttpOnly; SameSite=None; Partitioned"),
+        ({"domain": "a-b.example.com"}, "; Max-Age=86400; Path=/; Domain=a-b.example.com; Secure; HttpOnly; SameSite=Lax"),
+        ({"ephemeral": True}, "; Path=/; Secure; HttpOnly; SameSite=Lax"),
+        ({"max_age": timedelta(seconds=5)}, "; Max-Age=5; Path=/; Secure; HttpOnly; SameSite=Lax"),
+        ({"cookie_name": "__Host-a"}, "; Max-Age=86400; Path=/; Secure; HttpOnly; SameSite=Lax"),
+        ({"cookie_name": "__Host-Http-a"}, "; Max-Age=86400; Path=/; Secure; HttpOnly; SameSite=Lax"),
+    ],
+)
+def test_a_cookie_is_set_and_deleted_with_the_attributes_of_its_jar(
+    ring: Keyring, options: dict[str, Any], attributes: str
+) -> None:
+    jar = Jar("session", ring, **options)
+    client = Client(jar)
+    with client.visit() as sessions:
+        sessions["session"]["a"] = 1
+    assert client.set_cookies == [f"{jar.cookie_name}={client.cookies[jar.cookie_name]}{attributes}"]
+    with client.visit() as sessions:
+        sessions["session"].destroy()
+    fixed = attributes[attributes.index("; Path") :]
+    assert client.set_cookies == [f"{jar.cookie_name}=; Max-Age=0{fixed}"]
+
+
+def test_cookies_are_found_by_name_in_order() -> None:
+    header = "a=1; b=2;a=3 ;\ta\t=\t4; A=5; aa=6; a; =a=7; a="
+    assert find_cookies(header, {"a", "b", "c"}) == {"a": ["1", "3", "4", ""], "b": ["2"]}

@@ -1,0 +1,87 @@
+"""Keys and rings: made, exported, parsed, and what their ids say. What is refused stands in test_configuration.py."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from clientsession import Codec, Key, Keyring, Suite, UnknownKeyError
+from tests import reference
+
+SECRET = bytes(range(32))
+
+
+def test_a_key_comes_back_from_its_text(suite: Suite) -> None:
+    key = Key.generate(suite)
+    text = key.export()
+    assert re.fullmatch(r"csk1_[A-Za-z0-9_-]{50}", text)
+    again = Key.parse(text)
+    assert (again.id, again.suite, again.export()) == (key.id, suite, text)
+    assert Codec(Keyring(again), "x").decode(Codec(Keyring(key), "x").encode({"a": 1})) == {"a": 1}
+
+
+def test_the_suite_is_xaes_256_gcm_unless_told_otherwise() -> None:
+    assert Key.generate().suite is Key.from_secret(SECRET).suite is Suite.XAES_256_GCM
+
+
+def test_no_two_generated_keys_are_alike() -> None:
+    assert len({Key.generate().export() for _ in range(1000)}) == 1000
+
+
+@pytest.mark.parametrize("length", [32, 33, 64, 1024])
+def test_a_secret_of_any_length_is_used_as_it_is(suite: Suite, length: int) -> None:
+    secret = (SECRET * 32)[:length]
+    key = Key.from_secret(secret, suite=suite)
+    assert key.id == reference.key_id(secret, suite).hex()
+    assert key.export() == reference.export(secret, suite)
+    assert Key.parse(key.export()).id == key.id
+
+
+def test_text_as_a_secret_is_its_utf_8() -> None:
+    text = "ein langes Geheimnis für ÄÖÜ, 0123456789"
+    assert Key.from_secret(text).export() == Key.from_secret(text.encode()).export()
+
+
+def test_one_secret_in_two_suites_is_two_keys() -> None:
+    one, two = (Key.from_secret(SECRET, suite=suite) for suite in Suite)
+    assert one.id != two.id
+    ring = Keyring(one, accepting=[two])
+    token = Codec(Keyring(two), "x").encode({})
+    assert Codec(ring, "x").decode(token).key_id == two.id
+
+
+def test_a_passphrase_gives_one_key_for_one_salt() -> None:
+    phrase = "correct horse battery staple"
+    key = Key.from_passphrase(phrase, salt=bytes(16))
+    assert key.export() == Key.from_passphrase(phrase, salt=bytes(16)).export()
+    assert key.id != Key.from_passphrase(phrase, salt=bytes(15) + b"\1").id
+
+
+def test_a_ring_opens_with_all_its_keys_and_seals_with_the_named_one(suite: Suite) -> None:
+    sealing, accepting, retiring, stranger = (Key.generate(suite) for _ in range(4))
+    codec = Codec(Keyring(sealing, accepting=[accepting], retiring=[retiring]), "x")
+    for key in (sealing, accepting, retiring):
+        assert codec.decode(Codec(Keyring(key), "x").encode({})).key_id == key.id
+    assert codec.decode(codec.encode({})).key_id == sealing.id
+    with pytest.raises(UnknownKeyError):
+        codec.decode(Codec(Keyring(stranger), "x").encode({}))
+
+
+def test_a_ring_shows_its_keys_by_role() -> None:
+    one, two, three = (Key.generate() for _ in range(3))
+    ring = Keyring(one, accepting=[two], retiring=[three])
+    assert (ring.sealing, ring.accepting, ring.retiring) == (one, (two,), (three,))
+    assert repr(ring) == f"<Keyring sealing {one.id}, accepting [{two.id}], retiring [{three.id}]>"
+
+
+def test_a_ring_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    keys = [Key.generate() for _ in range(4)]
+    monkeypatch.setenv("CLIENTSESSION_KEY", keys[0].export() + "\n")
+    monkeypatch.setenv("CLIENTSESSION_ACCEPTED_KEYS", f"{keys[1].export()}  {keys[2].export()}\n")
+    monkeypatch.delenv("CLIENTSESSION_RETIRING_KEYS", raising=False)
+    ring = Keyring.from_env()
+    assert [key.id for key in (ring.sealing, *ring.accepting)] == [key.id for key in keys[:3]]
+    assert ring.retiring == ()
+    monkeypatch.setenv("CLIENTSESSION_RETIRING_KEYS", keys[3].export())
+    assert Keyring.from_env().retiring[0].id == keys[3].id
