@@ -1,0 +1,114 @@
+"""Every code block of README.md is run; the two set-up commands are run by .ci/run, which reads them from there."""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+import subprocess
+import sys
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+import pytest
+import webob
+
+from clientsession import Key
+
+ROOT = Path(__file__).parent.parent
+BLOCKS = re.findall(r"^```(\w*)\n(.*?)^```$", (ROOT / "README.md").read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+SHELL = [code for language, code in BLOCKS if language == "sh"]
+
+
+@pytest.fixture
+def namespace(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
+    """All Python blocks, run one after the other as a reader would; ``printed`` is what each one printed."""
+    monkeypatch.setenv("CLIENTSESSION_KEY", Key.generate().export())
+    names: dict[str, Any] = {"printed": [], "apps": []}
+    for language, code in BLOCKS:
+        if language == "python":
+            names.pop("app", None)
+            exec(compile(code, "README.md", "exec"), names)
+            names["printed"].append(capsys.readouterr().out)
+            names["apps"].append(names.get("app"))
+    return names
+
+
+def test_the_blocks_are_of_known_kinds() -> None:
+    assert {language for language, _ in BLOCKS} == {"sh", "python", "text"}
+    assert sum(language == "python" for language, _ in BLOCKS) >= 6
+
+
+def test_the_first_example_counts_visits_in_15_lines(namespace: dict[str, Any]) -> None:
+    first = next(code for language, code in BLOCKS if language == "python")
+    assert len(first.splitlines()) <= 15
+    app, cookie = namespace["apps"][0], ""
+    for number in (1, 2, 3):
+        request = webob.Request.blank("/", headers={"Cookie": cookie} if cookie else {})
+        response = request.get_response(app)
+        assert response.text == f"Visit number {number}"
+        cookie = response.headers["Set-Cookie"].partition(";")[0]
+    assert response.headers["Vary"] == "Cookie"
+
+
+def test_the_example_of_several_cookies_signs_out_and_keeps_the_cart(namespace: dict[str, Any]) -> None:
+    app, cookies = namespace["apps"][1], {}
+    for path in ("/sign-in", "/add", "/sign-out"):
+        header = "; ".join(f"{name}={value}" for name, value in cookies.items())
+        response = webob.Request.blank(path, headers={"Cookie": header}).get_response(app)
+        for value in response.headers.getall("Set-Cookie"):
+            name, _, token = value.partition(";")[0].partition("=")
+            cookies[name] = token
+    assert cookies["__Host-session"] == ""
+    assert cookies["__Host-cart"]
+
+
+def test_what_the_blocks_print_is_what_the_readme_shows(namespace: dict[str, Any]) -> None:
+    printed = "".join(namespace["printed"])
+    for shown in [code for language, code in BLOCKS if language == "text"]:
+        assert shown in printed
+    assert "malformed - " in printed or "forged - " in printed
+    assert "<Keyring sealing " in printed
+
+
+def test_the_set_up_commands_are_run_by_ci() -> None:
+    assert SHELL[0] == "python3 -m venv .venv && .venv/bin/pip install . && .venv/bin/clientsession demo\n"
+    assert SHELL[1] == "python3 -m venv .venv && .venv/bin/pip install '.[test]' && .venv/bin/pytest\n"
+    ci = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
+    assert "readme_command 1" in ci
+    assert "readme_command 2" in ci
+
+
+def test_the_key_in_the_environment_is_made_as_shown() -> None:
+    command = f"{sys.executable} -m clientsession keygen"
+    assert SHELL[3] == "clientsession keygen\n"
+    assert SHELL[2].startswith("export CLIENTSESSION_KEY=$(clientsession keygen)\n")
+    script = SHELL[2].splitlines()[0].replace("clientsession keygen", command)
+    result = subprocess.run(
+        ["sh", "-c", f'{script} && {sys.executable} -c "from clientsession import Keyring; print(Keyring.from_env())"'],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=ROOT,
+        env={**os.environ},
+    )
+    assert result.stdout.startswith("<Keyring sealing ")
+
+
+def test_the_first_example_runs_under_the_server_that_is_named(tmp_path: Path) -> None:
+    assert SHELL[2].splitlines()[1] == "waitress-serve --listen=127.0.0.1:8080 shop:app"
+    first = next(code for language, code in BLOCKS if language == "python")
+    (tmp_path / "shop.py").write_text(first, encoding="utf-8")
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    environ = {**os.environ, "CLIENTSESSION_KEY": Key.generate().export(), "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-m", "waitress", f"--listen=127.0.0.1:{port}", "shop:app"]
+    with subprocess.Popen(command, cwd=tmp_path, env=environ, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as server:
+        try:
+            assert b"Serving on" in server.stdout.readline()
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=10) as response:
+                assert response.read() == b"Visit number 1"
+                assert response.headers["Set-Cookie"].startswith("session=")
+        finally:
+            server.terminate()
