@@ -16,7 +16,7 @@ from clientsession.errors import SerializationError
 MAX_DEPTH: Final = 64  # levels of dict and list; the session itself is the first
 MAX_INT: Final = (1 << 63) - 1  # what other languages' JSON readers keep in a 64-bit integer
 MIN_INT: Final = -(1 << 63)
-MAX_VALUES: Final = 1_000_000  # far more than any token holds: ends the walk of lists that contain one another many times
+MAX_VALUES: Final = 100_000  # more than any token holds; ends the walk of a few lists that contain one another many times over
 _MAX_PATH_CHARS: Final = 200
 _MAX_KEY_CHARS: Final = 40
 
@@ -161,9 +161,9 @@ def _fault(value: Any, path: str, levels: int) -> str | None:
 
 
 def _first_fault(session: dict[str, Any]) -> str:
-    # A session of more than MAX_VALUES values has no other fault within them, and need not be walked to its end.
+    # A session of more than MAX_VALUES values need not be walked to its end to be told so.
     seen = itertools.islice(_faults(session, "", MAX_DEPTH), 2 * MAX_VALUES)
-    return next(filter(None, seen), "the session was changed while it was being sealed, or holds more than a million values")
+    return next(filter(None, seen), f"the session holds more than {MAX_VALUES:,} values, or was changed while it was being sealed")
 
 
 def _is_unicode(text: str) -> bool:
