@@ -8,6 +8,7 @@ from __future__ import annotations
 import ipaddress
 import keyword
 import logging
+import re
 import warnings
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any, Final, Protocol
@@ -20,7 +21,6 @@ with warnings.catch_warnings():
     # WebOb 1.8 imports the standard library's cgi, which is deprecated in 3.11 and 3.12; WebOb brings its own from 3.13 on.
     warnings.filterwarnings("ignore", message="'cgi' is deprecated", category=DeprecationWarning)
     import webob
-    from webob.cachecontrol import CacheControl
 
 if TYPE_CHECKING:
     from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 __all__ = ["SessionMiddleware", "get_sessions"]
 
 ENVIRON_KEY: Final = "clientsession.sessions"
+_DIRECTIVE: Final = re.compile(r'(?:[^,"]|"(?:\\.|[^"\\])*"?)+')  # RFC 9111, 5.2: between commas, those in quoted strings aside
 _ATTRIBUTES_KEY: Final = "webob.adhoc_attrs"  # where WebOb keeps the attributes an application sets on a request
 
 _logger: Final = logging.getLogger("clientsession")
@@ -245,25 +246,23 @@ def _keep_private(headers: list[tuple[str, str]], *, has_cookies: bool) -> None:
         return
     if not has_cookies:
         return
-    control = CacheControl.parse(", ".join(headers[index][1] for index in positions), type="response")
-    properties = control.properties
-    shared = [directive for directive in ("public", "s-maxage") if directive in properties]
-    is_private = "no-store" in properties or ("private" in properties and properties["private"] is None)  # private="field" is not
+    directives = [text for index in positions for text in map(str.strip, _DIRECTIVE.findall(headers[index][1])) if text]
+    shared = [text for text in directives if text.partition("=")[0].strip().lower() in {"public", "s-maxage"}]
+    is_private = any(text.lower() in {"private", "no-store"} for text in directives)  # private="a-field" is not enough
     if is_private and not shared:
         return
-    for directive in shared:
-        del properties[directive]
     if shared:
         _logger.warning(
             "the response sets a session cookie and says Cache-Control: %s, which would let a cache give the cookie to others; "
             "it was taken out. Set no such header where a session is written",
             ", ".join(shared),
         )
+    kept = [text for text in directives if text not in shared]
     if not is_private:
-        properties["private"] = None
+        kept.append("private")
     for index in reversed(positions[1:]):
         del headers[index]
-    headers[positions[0]] = (headers[positions[0]][0], str(control))
+    headers[positions[0]] = (headers[positions[0]][0], ", ".join(kept))
 
 
 def _drop_set_cookies(headers: list[tuple[str, str]], names: set[str]) -> None:
