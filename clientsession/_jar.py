@@ -406,16 +406,21 @@ class Sessions:
             if name in self._failed:
                 continue
             jar = self._jars[name]
+            self._failed.add(name)  # until it is answered: whatever is raised, it is raised once
             try:
                 answers.append(self._answer(jar, visit))
+                self._failed.remove(name)
             except ClientSessionError as error:
                 errors.append(error)
-                self._failed.add(name)
-                visit.session._closed = True
                 if isinstance(error, SessionTooLargeError):
                     _tell(jar, Event(EventKind.TOO_LARGE, name, None, jar.keyring.sealing.id, error.size))
+            finally:
+                visit.session._closed = name in self._failed
         if errors:
-            raise errors[0]
+            try:
+                raise errors[0]
+            finally:
+                errors.clear()  # its traceback holds this frame: no cycle stays
         for visit in self._visits.values():
             visit.session._closed = True
         set_cookies = tuple(answer.set_cookie for answer in answers if answer.set_cookie is not None)

@@ -62,7 +62,7 @@ class StrictJSON:
             raise SerializationError(_first_fault(value))
         try:
             return self._encoder.encode(value).encode("utf-8")
-        except (TypeError, ValueError):  # a lone surrogate; or another thread changed the session since the walk
+        except (TypeError, ValueError, RecursionError):  # a lone surrogate; or another thread changed the session since the walk
             problem = _first_fault(value)
         raise SerializationError(problem)
 

@@ -76,8 +76,9 @@ class SessionMiddleware:
         if not callable(app):
             raise ConfigurationError(f"app must be a WSGI application, not {type(app).__name__}")
         table = JarTable(jars)
+        taken = dir(webob.Request({}))  # of a request and not of the class: ``environ`` is set on each
         for name in table:
-            if not name.isidentifier() or keyword.iskeyword(name) or name.startswith("_") or hasattr(webob.Request, name):
+            if not name.isidentifier() or keyword.iskeyword(name) or name.startswith("_") or name in taken:
                 raise ConfigurationError(
                     f"the jar name {name!r} cannot be an attribute of a request (no identifier, a keyword, or taken by "
                     f'webob.Request): name the jar otherwise, and say cookie_name="{name}" if the cookie is to be called so'
@@ -203,7 +204,10 @@ class _RequestAttributes(dict[str, Any]):
 def _is_local(environ: WSGIEnvironment) -> bool:
     """Whether browsers trust this host without TLS: localhost and loopback addresses (W3C Secure Contexts, 3.1)."""
     host = environ.get("HTTP_HOST") or environ.get("SERVER_NAME") or ""
-    host = host[1:].partition("]")[0] if host.startswith("[") else host.partition(":")[0]
+    if host.startswith("["):
+        host = host[1:].partition("]")[0]
+    elif host.count(":") == 1:  # a name with a port; a server's own name may be an IPv6 address without brackets
+        host = host.partition(":")[0]
     host = host.lower().rstrip(".")
     if host == "localhost" or host.endswith(".localhost"):
         return True

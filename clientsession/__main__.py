@@ -1,0 +1,66 @@
+"""The ``clientsession`` command: make a key, or open the demo shop.
+
+It knows the command line and nothing else.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from clientsession import Key, Suite, __version__
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command.
+
+    Args:
+        argv: its arguments; by default those of the process.
+
+    Returns:
+        The exit code. Bad options and ``--help`` end in ``SystemExit``, as ``argparse`` has it.
+    """
+    parser = _parser()
+    options = parser.parse_args(argv)
+    if options.command == "keygen":
+        print(Key.generate(_suites()[options.suite]).export())
+        return 0
+    if options.command == "demo":
+        from clientsession.demo import serve  # noqa: PLC0415 - it brings WebOb and a server, which keygen has no use for
+
+        return serve(options.host, options.port)
+    parser.print_help(sys.stderr)
+    return 2
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="clientsession", description="Encrypted sessions that live in the client's cookie.")
+    parser.add_argument("--version", action="version", version=f"clientsession {__version__}")
+    commands = parser.add_subparsers(dest="command", title="commands", metavar="command")
+    keygen = commands.add_parser("keygen", help="print a new key", description="Print a new key, for CLIENTSESSION_KEY.")
+    keygen.add_argument(
+        "--suite", choices=list(_suites()), default=next(iter(_suites())), help="the cipher it is for (default: %(default)s)"
+    )
+    demo = commands.add_parser(
+        "demo", help="open a demo shop in the browser", description="Serve a small shop that shows both sides of its cookies."
+    )
+    demo.add_argument("--host", default="127.0.0.1", help="the address to listen on (default: %(default)s, this computer only)")
+    demo.add_argument("--port", type=_port, default=8000, help="0 to 65535, 0 for a free one (default: %(default)s)")
+    return parser
+
+
+def _suites() -> dict[str, Suite]:
+    """The suites as the command line names them, the default first."""
+    return {suite.name.lower().replace("_", "-"): suite for suite in Suite}
+
+
+def _port(text: str) -> int:
+    port = int(text)
+    if not 0 <= port <= 65535:
+        raise argparse.ArgumentTypeError(f"{port} is not from 0 to 65535")
+    return port
+
+
+if __name__ == "__main__":
+    sys.exit(main())
