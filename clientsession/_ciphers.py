@@ -21,6 +21,8 @@ from nacl.bindings import (
 )
 from nacl.exceptions import CryptoError
 
+from clientsession._immutable import Immutable
+
 KEY_BYTES: Final = 32
 
 
@@ -43,13 +45,14 @@ class Cipher(Protocol):
         """Decrypt, or None where the tag does not fit."""
 
 
-class _Xaes256Gcm:
+class _Xaes256Gcm(Immutable):
     """C2SP XAES-256-GCM, composed of AES-CMAC (the SP 800-108 counter KDF) and AES-256-GCM."""
 
     __slots__ = ("_cmac",)
+    _cmac: CMAC
 
     def __init__(self, key: bytes) -> None:
-        self._cmac = CMAC(AES(key))
+        self._freeze(_cmac=CMAC(AES(key)))
 
     def _gcm(self, nonce: bytes) -> AESGCM:
         # The counter KDF's two blocks: counter (2 bytes), the label "X", a zero byte, the first half of the nonce.
@@ -68,13 +71,14 @@ class _Xaes256Gcm:
             return None
 
 
-class _XChaCha20Poly1305:
+class _XChaCha20Poly1305(Immutable):
     """libsodium's ``crypto_aead_xchacha20poly1305_ietf``."""
 
     __slots__ = ("_key",)
+    _key: bytes
 
     def __init__(self, key: bytes) -> None:
-        self._key = key
+        self._freeze(_key=key)
 
     def seal(self, nonce: bytes, plaintext: bytes, aad: bytes) -> bytes:
         return crypto_aead_xchacha20poly1305_ietf_encrypt(plaintext, aad, nonce, self._key)

@@ -160,8 +160,8 @@ class Codec(Immutable):
             _retiring_ids=frozenset(key.id for key in keyring.retiring),
         )
 
-    def __repr__(self) -> str:
-        return f"<{type(self).__name__} {self.name!r} {self.keyring!r}>"
+    def _summary(self) -> str:
+        return f"{self.name!r} {self.keyring!r}"
 
     # Direct use
 

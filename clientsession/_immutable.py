@@ -17,7 +17,18 @@ class Immutable:
         for name, value in attributes.items():
             object.__setattr__(self, name, value)
 
+    def _summary(self) -> str:
+        """What ``repr`` shows beside the class; never a secret."""
+        return "…"
+
+    def __repr__(self) -> str:
+        try:
+            return f"<{type(self).__name__} {self._summary()}>"
+        except AttributeError:  # while it is being made, in a traceback that shows local variables
+            return f"<{type(self).__name__} unfinished>"
+
     def __setattr__(self, name: str, value: object) -> NoReturn:
+        del value  # it may be a secret, and no frame of this traceback shows it
         raise AttributeError(f"a {type(self).__name__} does not change: make another one")
 
     def __delattr__(self, name: str) -> NoReturn:

@@ -223,8 +223,8 @@ class Jar(Immutable):
             _max_age_seconds=None if max_age is None else -(-check_duration("max_age", max_age) // 1000),
         )
 
-    def __repr__(self) -> str:
-        return f"<Jar {self.name!r} cookie {self.cookie_name!r} {self.keyring!r}>"
+    def _summary(self) -> str:
+        return f"{self.name!r} cookie {self.cookie_name!r} {self.keyring!r}"
 
     # For Sessions, in this module
 
@@ -378,7 +378,7 @@ class Sessions:
         return len(self._jars)
 
     def __repr__(self) -> str:
-        return f"<Sessions {', '.join(self._jars)}>"
+        return f"<Sessions {', '.join(getattr(self, '_jars', ()))}>"  # none while it is being made, in a traceback with locals
 
     @property
     def accessed(self) -> bool:

@@ -119,7 +119,10 @@ class Key(Immutable):
     @classmethod
     def generate(cls, suite: Suite = Suite.XAES_256_GCM) -> Self:
         """A new key of 32 bytes from the operating system's random source."""
-        return cls._make(secrets.token_bytes(KEY_BYTES), _checked_suite(suite))
+        problem = _suite_problem(suite)
+        if problem is not None:
+            raise ConfigurationError(problem)
+        return cls._make(secrets.token_bytes(KEY_BYTES), suite)
 
     @classmethod
     def parse(cls, text: str) -> Self:
@@ -150,16 +153,15 @@ class Key(Immutable):
         Raises:
             ConfigurationError: too short, too long, too monotonous, or an exported key.
         """
-        _checked_suite(suite)
-        problem: str | None
         if isinstance(secret, str):
             try:
                 secret = secret.encode("utf-8")
             except UnicodeEncodeError:
                 secret = ""
+        problem = _suite_problem(suite)
         if not isinstance(secret, bytes):
             problem = "the secret must be bytes, or text that UTF-8 can carry"
-        else:
+        elif problem is None:
             problem = _secret_problem(secret)
         if problem is not None:
             del secret
@@ -178,8 +180,7 @@ class Key(Immutable):
         Raises:
             ConfigurationError: too short or long, or a salt of another length.
         """
-        _checked_suite(suite)
-        problem = None
+        problem = _suite_problem(suite)
         if not isinstance(salt, bytes) or len(salt) != _SALT_BYTES:
             problem = f"the salt must be {_SALT_BYTES} bytes; make one with secrets.token_bytes({_SALT_BYTES}) and keep it"
         elif not isinstance(phrase, str) or not _MIN_PASSPHRASE_CHARS <= len(phrase) <= _MAX_PASSPHRASE_CHARS:
@@ -223,26 +224,30 @@ class Key(Immutable):
         cipher = new_cipher(self._suite, expand(self._prk, info, KEY_BYTES))
         return BoundKey(self.id, self._header, cipher, pae(self._header, *labels))
 
-    def __repr__(self) -> str:
-        return f"<Key {self.id} {self._suite.name}>"
+    def _summary(self) -> str:
+        return f"{self.id} {self._suite.name}"
 
 
-class BoundKey:
+class BoundKey(Immutable):
     """A key for one kind, name and audience: what its tokens start with, its cipher and its associated data."""
 
     __slots__ = ("aad", "cipher", "header", "key_id")
+    aad: bytes
+    cipher: Cipher
+    header: bytes
+    key_id: str
 
     def __init__(self, key_id: str, header: bytes, cipher: Cipher, aad: bytes) -> None:
-        self.key_id = key_id
-        self.header = header
-        self.cipher = cipher
-        self.aad = aad
+        self._freeze(key_id=key_id, header=header, cipher=cipher, aad=aad)
+
+    def _summary(self) -> str:
+        return self.key_id
 
 
-def _checked_suite(suite: Suite) -> Suite:
-    if not isinstance(suite, Suite):
-        raise ConfigurationError(f"suite must be one of {', '.join(map(str, Suite.__members__))} of clientsession.Suite")
-    return suite
+def _suite_problem(suite: object) -> str | None:
+    if isinstance(suite, Suite):
+        return None
+    return f"suite must be one of {', '.join(Suite.__members__)} of clientsession.Suite"
 
 
 class Keyring(Immutable):
@@ -268,7 +273,7 @@ class Keyring(Immutable):
         keys: dict[str, Key] = {}
         roles: dict[str, tuple[Key, ...]] = {}
         for role, members in (("sealing", (sealing,)), ("accepting", accepting), ("retiring", retiring)):
-            if isinstance(members, (str, bytes, Key)):
+            if isinstance(members, (str, bytes, Key)) or not isinstance(members, Iterable):
                 problem = f"{role} takes a list of keys: write {role}=[key]"
                 break
             roles[role] = tuple(members)
@@ -328,9 +333,9 @@ class Keyring(Immutable):
         keys = (self._sealing, *self._accepting, *self._retiring)
         return {bound.header: bound for bound in (key._bind(kind, name, audience) for key in keys)}
 
-    def __repr__(self) -> str:
+    def _summary(self) -> str:
         accepting, retiring = (", ".join(key.id for key in keys) for keys in (self._accepting, self._retiring))
-        return f"<Keyring sealing {self._sealing.id}, accepting [{accepting}], retiring [{retiring}]>"
+        return f"sealing {self._sealing.id}, accepting [{accepting}], retiring [{retiring}]"
 
 
 def _key_from_env(variable: str, index: int) -> Key:
