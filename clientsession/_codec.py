@@ -14,7 +14,7 @@ from typing import Any, ClassVar, Final
 
 from clientsession._ciphers import Suite
 from clientsession._immutable import Immutable
-from clientsession._json import Serializer, StrictJSON, is_same, shown_key
+from clientsession._json import Serializer, StrictJSON, has_room, is_same, shown_key
 from clientsession._keys import BoundKey, Keyring
 from clientsession._session import DEFAULT_DURATION, Lifetime, Origin, Session, check_duration, read_clock
 from clientsession._token import NONCE_BYTES, Frame, Sealed, inflate, parse, token_chars, unpack
@@ -265,7 +265,11 @@ class Codec(Immutable):
             return {}
         try:
             content = self.serializer.loads(body)
-        except (ValueError, RecursionError):  # what a parser raises on bytes: UnicodeDecodeError, JSONDecodeError and their like
+        except ValueError:  # what a parser raises on bytes: UnicodeDecodeError, JSONDecodeError and their like
+            raise MalformedTokenError from None
+        except RecursionError:
+            if not has_room():
+                raise
             raise MalformedTokenError from None
         if type(content) is not dict:
             raise MalformedTokenError
@@ -281,6 +285,8 @@ class Codec(Immutable):
         except SerializationError as error:
             problem = f"the session {self.name!r} cannot be sealed: {error}"
         except (TypeError, ValueError, RecursionError) as error:
+            if isinstance(error, RecursionError) and not has_room():
+                raise
             # A serializer of the application's own: its message and its cause may hold what is in the session.
             problem = f"the session {self.name!r} cannot be sealed: {type(self.serializer).__name__} raised {type(error).__name__}"
         else:

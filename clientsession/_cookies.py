@@ -21,6 +21,7 @@ _TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, 5.6.2
 _PATH: Final = re.compile(r"/[!-:<-~]*")  # RFC 6265bis, 4.1.1, without the space that browsers would strip
 _LABEL: Final = r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
 _DOMAIN: Final = re.compile(rf"{_LABEL}(?:\.{_LABEL})*")
+_NUMBER: Final = re.compile(r"[0-9]+|0[xX][0-9A-Fa-f]*")  # a last label of which makes a host an IPv4 address (WHATWG URL, 3.5)
 _SAMESITE: Final = {"lax": "Lax", "strict": "Strict", "none": "None"}
 
 # RFC 6265bis, 4.1.3, and its Http prefixes: what a browser demands of a cookie of such a name.
@@ -130,7 +131,7 @@ def _check_domain(domain: str) -> None:
             "domain must be a host name such as example.com: no leading dot (it has no meaning), no port, and other letters "
             "as punycode (xn--…)"
         )
-    if domain.rpartition(".")[2].isdigit():
+    if _NUMBER.fullmatch(domain.rpartition(".")[2]):
         raise ConfigurationError("domain must not be an IP address: leave it out, and the cookie goes back to the host that set it")
 
 

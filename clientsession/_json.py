@@ -17,6 +17,7 @@ MAX_DEPTH: Final = 64  # levels of dict and list; the session itself is the firs
 MAX_INT: Final = (1 << 63) - 1  # what other languages' JSON readers keep in a 64-bit integer
 MIN_INT: Final = -(1 << 63)
 MAX_VALUES: Final = 100_000  # more than any token holds; ends the walk of a few lists that contain one another many times over
+_DEEPEST: Final = "[" * MAX_DEPTH + "]" * MAX_DEPTH
 _MAX_PATH_CHARS: Final = 200
 _MAX_KEY_CHARS: Final = 40
 
@@ -62,7 +63,11 @@ class StrictJSON:
             raise SerializationError(_first_fault(value))
         try:
             return self._encoder.encode(value).encode("utf-8")
-        except (TypeError, ValueError, RecursionError):  # a lone surrogate; or another thread changed the session since the walk
+        except (TypeError, ValueError):  # a lone surrogate; or another thread changed the session since the walk
+            problem = _first_fault(value)
+        except RecursionError:  # another thread again, or the application left no room on the stack
+            if not has_room():
+                raise
             problem = _first_fault(value)
         raise SerializationError(problem)
 
@@ -79,6 +84,18 @@ class StrictJSON:
         if text[end:].strip(" "):
             raise ValueError("something follows the JSON object")
         return value  # type: ignore[no-any-return]  # an object, as its first character says
+
+
+def has_room() -> bool:
+    """Whether the stack has room for a session of as many levels as there may be.
+
+    Where it has not, a RecursionError is the application's, and no reason to call a session malformed and log its user out.
+    """
+    try:
+        json.loads(_DEEPEST)
+    except RecursionError:
+        return False
+    return True
 
 
 def _is_plain(session: dict[str, Any]) -> bool:

@@ -11,7 +11,7 @@ import hmac
 import os
 import secrets
 from collections.abc import Iterable
-from typing import Final, Self
+from typing import Any, Final, Self
 
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
@@ -68,7 +68,7 @@ def _secret_problem(secret: bytes) -> str | None:
         return f"the secret has {len(secret):,} bytes and must have at most {_MAX_SECRET_BYTES:,}"
     if len(set(secret)) < _MIN_DISTINCT_BYTES:
         return f"the secret repeats a few bytes over and over and can be guessed. {_HOW_TO_MAKE}"
-    if secret.startswith(_PREFIX.encode()):
+    if secret.lstrip().startswith(_PREFIX.encode()):
         return f"this is an exported key ({_PREFIX}…), not a secret: give it to Key.parse"
     return None
 
@@ -250,6 +250,9 @@ def _suite_problem(suite: object) -> str | None:
     return f"suite must be one of {', '.join(Suite.__members__)} of clientsession.Suite"
 
 
+_NO_KEY: Any = None  # an empty ring is a ConfigurationError like any other, and not a TypeError
+
+
 class Keyring(Immutable):
     """The keys of a site by role. It does not change; make another one to rotate.
 
@@ -268,7 +271,7 @@ class Keyring(Immutable):
     _accepting: tuple[Key, ...]
     _retiring: tuple[Key, ...]
 
-    def __init__(self, sealing: Key, /, *, accepting: Iterable[Key] = (), retiring: Iterable[Key] = ()) -> None:
+    def __init__(self, sealing: Key = _NO_KEY, /, *, accepting: Iterable[Key] = (), retiring: Iterable[Key] = ()) -> None:
         problem = None
         keys: dict[str, Key] = {}
         roles: dict[str, tuple[Key, ...]] = {}
@@ -278,7 +281,9 @@ class Keyring(Immutable):
                 break
             roles[role] = tuple(members)
             for key in roles[role]:
-                if not isinstance(key, Key):
+                if key is None and role == "sealing":
+                    problem = "a ring needs a key that seals: write Keyring(key)"
+                elif not isinstance(key, Key):
                     problem = f"{role} takes Key objects, not {type(key).__name__}; make one with Key.parse(text)"
                 elif key.id in keys:
                     problem = f"the key {key.id} stands in the ring twice; remove one"
