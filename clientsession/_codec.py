@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 from types import EllipsisType
 from typing import Any, ClassVar, Final
@@ -26,6 +26,7 @@ from clientsession.errors import (
     MalformedTokenError,
     SerializationError,
     SessionTooLargeError,
+    TokenError,
     UnknownKeyError,
 )
 
@@ -71,7 +72,8 @@ class Codec(Immutable):
         max_duration: nothing lives longer than this from when it was made, checked when opening as well. By default no limit.
         audience: a further text bound into the seal, such as a host or tenant.
         max_size: the longest token in characters, 78 to 65,536; for opening too.
-        serializer: ``dumps(dict) -> bytes`` and ``loads(bytes) -> dict`` in place of the strict JSON.
+        serializer: ``dumps(dict) -> bytes`` and ``loads(bytes) -> dict`` in place of the strict JSON; ``loads`` raises a
+            ``ValueError`` for bytes it cannot read, such as those an earlier serializer wrote.
         clock: the time in seconds since 1970, as ``time.time``.
 
     Raises:
@@ -90,6 +92,7 @@ class Codec(Immutable):
     max_size: int
     serializer: Serializer
     clock: Callable[[], float]
+    _title: str  # what errors call it: a jar's codec has the jar's name
     _lifetime: Lifetime
     _keys: dict[bytes, BoundKey]
     _sealing: BoundKey
@@ -112,38 +115,15 @@ class Codec(Immutable):
             raise ConfigurationError(NOT_A_KEYRING)
         if type(max_size) is not int or not _MIN_MAX_SIZE <= max_size <= _LARGEST_MAX_SIZE:
             raise ConfigurationError(f"max_size must be an int from {_MIN_MAX_SIZE} to {_LARGEST_MAX_SIZE:,}")
-        lifetime = Lifetime.of(duration, None, max_duration, ephemeral=False)
-        self._set_up(
-            keyring,
-            name,
-            duration=duration,
-            lifetime=lifetime,
-            audience=audience,
-            max_size=max_size,
-            serializer=serializer,
-            clock=clock,
-        )
-
-    def _set_up(
-        self,
-        keyring: Keyring,
-        name: str,
-        *,
-        duration: timedelta,
-        lifetime: Lifetime,
-        audience: str,
-        max_size: int,
-        serializer: Serializer | None,
-        clock: Callable[[], float],
-    ) -> None:
         check_label("name", name)
         check_label("audience", audience, empty_allowed=True)
-        if not callable(clock) or not isinstance(clock, Hashable):
+        if not callable(clock):
             raise ConfigurationError("clock must be a function that answers with seconds, as time.time")
         if serializer is None:
             serializer = StrictJSON()
         if not callable(getattr(serializer, "dumps", None)) or not callable(getattr(serializer, "loads", None)):
             raise ConfigurationError("serializer must have dumps(dict) -> bytes and loads(bytes) -> dict")
+        lifetime = Lifetime.of(duration, None, max_duration, ephemeral=False)
         keys = keyring._bind(self.kind, name, audience)
         self._freeze(
             keyring=keyring,
@@ -154,6 +134,7 @@ class Codec(Immutable):
             max_size=max_size,
             serializer=serializer,
             clock=clock,
+            _title=name,
             _lifetime=lifetime,
             _keys=keys,
             _sealing=next(iter(keys.values())),
@@ -169,7 +150,8 @@ class Codec(Immutable):
         """Seal a dict.
 
         Args:
-            data: what to seal. A ``Session`` that :meth:`decode` gave keeps its times and id.
+            data: what to seal. A ``Session`` that was opened for the same name, audience and kind keeps its times and id; any
+                other is content alone.
             duration: let this one token live so long from now, under ``max_duration``.
 
         Returns:
@@ -180,11 +162,15 @@ class Codec(Immutable):
             SessionTooLargeError: the token would be longer than ``max_size``.
             ExpiredTokenError: ``data`` is a session whose time is over.
             TypeError: not a mapping, or a duration that is no ``timedelta``.
+            ConfigurationError: a duration under 1 second or over 400 days.
         """
         if not isinstance(data, Mapping):
             raise TypeError(f"a codec seals a dict, not {type(data).__name__}")
         now = read_clock(self.clock)
-        session = data if isinstance(data, Session) else self._new(dict(data), now)
+        if isinstance(data, Session) and data._origin is not None and data._origin.scope == self._scope:
+            session = data
+        else:
+            session = self._new(dict(data), now)
         expires = session._expires
         if duration is not None:
             expires = now + check_duration("duration", duration)
@@ -198,16 +184,17 @@ class Codec(Immutable):
             token: what :meth:`encode` gave, from whatever hands.
 
         Returns:
-            The content, a dict with ``created_at``, ``expires_at``, ``id`` and ``key_id``.
+            The content, a dict with ``created_at``, ``expires_at``, ``key_id``, and ``id`` where one was sealed.
 
         Raises:
             TokenError: it does not open; ``reason`` and the subclass say why.
             TypeError: ``token`` is no ``str``.
         """
         if type(token) is not str:
-            raise TypeError(f"a token is a str, not {type(token).__name__}; decode bytes as ASCII first")
+            hint = "; decode them as ASCII first" if isinstance(token, (bytes, bytearray)) else ""
+            raise TypeError(f"a token is a str, not {type(token).__name__}{hint}")
         frame, key = self._find(token)
-        return self._open(frame, key, lambda: read_clock(self.clock))
+        return self._open(frame, key, self._lifetime, lambda: read_clock(self.clock))
 
     # For jars, in this package: the steps of both
 
@@ -229,51 +216,63 @@ class Codec(Immutable):
             raise UnknownKeyError if frame.header[0] in _SUITES else MalformedTokenError
         return frame, key
 
-    def _open(self, frame: Frame, key: BoundKey, clock: Callable[[], int]) -> Session:
+    def _open(self, frame: Frame, key: BoundKey, lifetime: Lifetime, clock: Callable[[], int]) -> Session:
         """Open a frame with the key it names.
 
         Raises:
             TokenError: see :meth:`decode`.
         """
+        opened = self._opened(frame, key, lifetime, clock)
+        if isinstance(opened, Session):
+            return opened
+        raise opened
+
+    def _opened(self, frame: Frame, key: BoundKey, lifetime: Lifetime, clock: Callable[[], int]) -> Session | type[TokenError]:
+        """The session, or the error to raise: the frames in which the content stands are then not part of its traceback."""
         plaintext = key.cipher.open(frame.nonce, frame.ciphertext, key.aad)
         if plaintext is None:
-            raise ForgedTokenError
+            return ForgedTokenError
         sealed = unpack(plaintext)
+        if sealed is None or sealed.expires < sealed.created:
+            return MalformedTokenError
         now = clock()
-        expires = self._lifetime.capped(sealed.created, sealed.expires)
-        if sealed.expires < sealed.created:
-            raise MalformedTokenError
         if sealed.created > now + _MAX_SKEW_MS:
-            raise FutureTokenError
+            return FutureTokenError
+        expires = lifetime.capped(sealed.created, sealed.expires)
         if expires <= now:
-            raise ExpiredTokenError
+            return ExpiredTokenError
         body = inflate(sealed.body) if sealed.deflated else sealed.body
+        content = None if body is None else self._read(body)
+        if body is None or content is None:
+            return MalformedTokenError
         return Session(
-            self._read(body),
-            lifetime=self._lifetime,
+            content,
+            lifetime=lifetime,
             clock=clock,
             created=sealed.created,
             expires=expires,
             id=sealed.id,
             ephemeral=sealed.ephemeral,
-            origin=Origin(key.key_id, sealed.id, body, sealed.body, sealed.deflated),
+            origin=Origin(self._scope, key.key_id, sealed.id, body, sealed.body, sealed.deflated),
         )
 
-    def _read(self, body: bytes) -> dict[str, Any]:
-        """The dict of a body; no bytes at all stand for ``{}``."""
+    @property
+    def _scope(self) -> tuple[str, str, str]:
+        return self.kind, self.name, self.audience
+
+    def _read(self, body: bytes) -> dict[str, Any] | None:
+        """The dict of a body, or None where it is none; no bytes at all stand for ``{}``."""
         if not body:
             return {}
         try:
             content = self.serializer.loads(body)
         except ValueError:  # what a parser raises on bytes: UnicodeDecodeError, JSONDecodeError and their like
-            raise MalformedTokenError from None
+            return None
         except RecursionError:
             if not has_room():
                 raise
-            raise MalformedTokenError from None
-        if type(content) is not dict:
-            raise MalformedTokenError
-        return content
+            return None
+        return content if isinstance(content, dict) else None
 
     def _dump(self, content: dict[str, Any]) -> bytes:
         """The body of a dict."""
@@ -283,12 +282,14 @@ class Codec(Immutable):
         try:
             body = self.serializer.dumps(content)
         except SerializationError as error:
-            problem = f"the session {self.name!r} cannot be sealed: {error}"
-        except (TypeError, ValueError, RecursionError) as error:
+            problem = f"the session {self._title!r} cannot be sealed: {error}"
+        except (TypeError, ValueError, ArithmeticError, RecursionError) as error:
             if isinstance(error, RecursionError) and not has_room():
                 raise
             # A serializer of the application's own: its message and its cause may hold what is in the session.
-            problem = f"the session {self.name!r} cannot be sealed: {type(self.serializer).__name__} raised {type(error).__name__}"
+            problem = (
+                f"the session {self._title!r} cannot be sealed: {type(self.serializer).__name__} raised {type(error).__name__}"
+            )
         else:
             if type(body) is bytes:
                 return body
@@ -303,33 +304,19 @@ class Codec(Immutable):
         """
         origin = session._origin
         content = dict(session)
+        if origin is None:
+            return self._dump(content), False, True
         try:
             body = self._dump(content)
         except SerializationError:
             # What another writer sealed, and nobody changed, goes out as it came, even where this serializer refuses it.
-            if origin is None or not is_same(content, self._reread(origin)):
+            if not is_same(content, self._read(origin.body)):
                 raise
             return origin.raw, origin.deflated, False
-        if origin is None:
-            return body, False, True
-        if body != origin.body and not self._is_rewritten(body, origin):
+        # Where the bytes differ the content may not: another writer's spacing is no change.
+        if body != origin.body and not is_same(content, self._read(origin.body)):
             return body, False, True
         return origin.raw, origin.deflated, False
-
-    def _is_rewritten(self, body: bytes, origin: Origin) -> bool:
-        """Whether ``body`` is what today's serializer makes of what was opened: another writer's spacing is no change."""
-        content = self._reread(origin)
-        try:
-            return content is not None and body == self._dump(content)
-        except SerializationError:
-            return False
-
-    def _reread(self, origin: Origin) -> dict[str, Any] | None:
-        """What was opened, once more; None where another codec's serializer wrote it."""
-        try:
-            return self._read(origin.body)
-        except MalformedTokenError:
-            return None
 
     def _seal(self, session: Session, expires: int, body: bytes, deflated: bool, now: int) -> str:
         """The token of a session.
@@ -343,7 +330,7 @@ class Codec(Immutable):
             raise ExpiredTokenError
         size = self._name_size + token_chars(len(body), with_id=session._id is not None)
         if size > self.max_size:
-            raise SessionTooLargeError(self.name, size, self.max_size, self._largest_keys(session))
+            raise SessionTooLargeError(self._title, size, self.max_size, self._largest_keys(session))
         plaintext = Sealed(session._created, expires, session._id, session._ephemeral, deflated, body).pack()
         key = self._sealing
         nonce = secrets.token_bytes(NONCE_BYTES)

@@ -15,7 +15,7 @@ from types import EllipsisType
 from typing import Any, Final
 
 from clientsession._codec import NOT_A_KEYRING, Codec, check_label
-from clientsession._cookies import MAX_COOKIE_BYTES, MAX_HEADER_CHARS, SetCookie, find_cookies
+from clientsession._cookies import MAX_HEADER_CHARS, SetCookie, find_cookies
 from clientsession._immutable import Immutable
 from clientsession._json import Serializer
 from clientsession._keys import BoundKey, Keyring
@@ -72,28 +72,6 @@ class CookieCodec(Codec):
 
     kind = "cookie"
 
-    def __init__(
-        self,
-        keyring: Keyring,
-        name: str,
-        *,
-        duration: timedelta,
-        lifetime: Lifetime,
-        audience: str,
-        serializer: Serializer | None,
-        clock: Callable[[], float],
-    ) -> None:
-        self._set_up(
-            keyring,
-            name,
-            duration=duration,
-            lifetime=lifetime,
-            audience=audience,
-            max_size=MAX_COOKIE_BYTES,
-            serializer=serializer,
-            clock=clock,
-        )
-
     @property
     def _name_size(self) -> int:
         return len(self.name)
@@ -114,7 +92,8 @@ class Jar(Immutable):
         path, domain, secure, httponly, samesite, partitioned: the cookie's attributes (RFC 6265bis, 5.6).
         ephemeral: new sessions have no Max-Age: the browser drops them when it closes.
         max_age: the longest Max-Age sent to browsers, whatever the session's own end.
-        serializer: ``dumps(dict) -> bytes`` and ``loads(bytes) -> dict`` in place of the strict JSON.
+        serializer: ``dumps(dict) -> bytes`` and ``loads(bytes) -> dict`` in place of the strict JSON; ``loads`` raises a
+            ``ValueError`` for bytes it cannot read, such as those an earlier serializer wrote.
         clock: the time in seconds since 1970, as ``time.time``.
         observer: called with an :class:`Event` for everything that happens; it must not raise.
 
@@ -193,11 +172,12 @@ class Jar(Immutable):
             keyring,
             set_cookie.name,
             duration=duration,
-            lifetime=lifetime,
+            max_duration=None if lifetime.maximum is None else timedelta(milliseconds=lifetime.maximum),
             audience=audience,
             serializer=serializer,
             clock=clock,
         )
+        codec._freeze(_title=name)
         self._freeze(
             name=name,
             keyring=keyring,
@@ -243,7 +223,7 @@ class Jar(Immutable):
         opened: list[Session] = []
         for frame, key in candidates:
             try:
-                opened.append(codec._open(frame, key, clock))
+                opened.append(codec._open(frame, key, self._lifetime, clock))
             except TokenError as error:
                 refusals.append(_Refusal(error.reason, key.key_id, 2 if error.reason is Reason.FORGED else 3))
         if len(opened) == 1:
@@ -291,16 +271,18 @@ class _Answer:
     cookie_bytes: int
 
 
-class JarTable(Mapping[str, Jar]):
-    """The jars of an application by name, checked once.
+class JarTable:
+    """The jars of an application, checked once; iterating gives the jars.
 
     Raises:
         ConfigurationError: no jar, something else than a jar, or two of one name or cookie name.
     """
 
-    __slots__ = ("_by_name", "cookie_names")
+    __slots__ = ("by_name", "cookie_names")
 
     def __init__(self, jars: Iterable[Jar]) -> None:
+        if isinstance(jars, Jar):
+            raise ConfigurationError("jars must be a list of Jar objects: write [jar]")
         by_name: dict[str, Jar] = {}
         cookie_names: set[str] = set()
         for jar in jars:
@@ -314,17 +296,11 @@ class JarTable(Mapping[str, Jar]):
             cookie_names.add(jar.cookie_name)
         if not by_name:
             raise ConfigurationError("at least one Jar is needed")
-        self._by_name = by_name
+        self.by_name = by_name
         self.cookie_names = frozenset(cookie_names)
 
-    def __getitem__(self, name: str) -> Jar:
-        return self._by_name[name]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._by_name)
-
-    def __len__(self) -> int:
-        return len(self._by_name)
+    def __iter__(self) -> Iterator[Jar]:
+        return iter(self.by_name.values())
 
 
 class Sessions:
@@ -341,17 +317,19 @@ class Sessions:
         TypeError: the header is neither ``str`` nor None.
     """
 
-    __slots__ = ("_answers", "_failed", "_found", "_header", "_jars", "_now", "_visits")
+    __slots__ = ("_answers", "_cookie_names", "_found", "_given_up", "_header", "_jars", "_now", "_visits")
 
-    def __init__(self, jars: Iterable[Jar] | JarTable, cookie_header: str | None) -> None:
+    def __init__(self, jars: Iterable[Jar], cookie_header: str | None) -> None:
         if cookie_header is not None and not isinstance(cookie_header, str):
             raise TypeError(f"cookie_header must be a str or None, not {type(cookie_header).__name__}; decode bytes as Latin-1")
-        self._jars = jars if isinstance(jars, JarTable) else JarTable(jars)
+        table = jars if isinstance(jars, JarTable) else JarTable(jars)
+        self._jars = table.by_name
+        self._cookie_names = table.cookie_names
         self._header = cookie_header or ""
         self._found: dict[str, list[str]] | None = None
         self._visits: dict[str, _Visit] = {}
-        self._now: dict[Callable[[], float], int] = {}
-        self._failed: set[str] = set()
+        self._now: dict[int, int] = {}  # by the identity of the clock, which need not be hashable
+        self._given_up: set[str] = set()
         self._answers: tuple[str, ...] | None = None
 
     def __getitem__(self, name: str) -> Session:
@@ -396,26 +374,33 @@ class Sessions:
             SessionTooLargeError: a session takes more than 4,096 bytes with its cookie's name.
         """
         if self._answers is None:
-            self._answers = self._commit()
+            answers = self._commit()
+            self._answers = tuple(answer.set_cookie for answer in answers if answer.set_cookie is not None)
+            if self._answers:
+                self._warn_of_size(sum(answer.cookie_bytes for answer in answers))
+            for answer in answers:
+                if answer.event is not None:
+                    _tell(self._jars[answer.event.jar], answer.event)
         return list(self._answers)
 
-    def _commit(self) -> tuple[str, ...]:
+    def _commit(self) -> list[_Answer]:
+        """Seal what is to be sealed, and close the sessions."""
         answers: list[_Answer] = []
         errors: list[ClientSessionError] = []
         for name, visit in self._visits.items():
-            if name in self._failed:
+            if name in self._given_up:
                 continue
             jar = self._jars[name]
-            self._failed.add(name)  # until it is answered: whatever is raised, it is raised once
+            self._given_up.add(name)  # until it is answered: whatever is raised, it is raised once
             try:
                 answers.append(self._answer(jar, visit))
-                self._failed.remove(name)
+                self._given_up.remove(name)
             except ClientSessionError as error:
                 errors.append(error)
                 if isinstance(error, SessionTooLargeError):
                     _tell(jar, Event(EventKind.TOO_LARGE, name, None, jar.keyring.sealing.id, error.size))
             finally:
-                visit.session._closed = name in self._failed
+                visit.session._closed = name in self._given_up
         if errors:
             try:
                 raise errors[0]
@@ -423,13 +408,7 @@ class Sessions:
                 errors.clear()  # its traceback holds this frame: no cycle stays
         for visit in self._visits.values():
             visit.session._closed = True
-        set_cookies = tuple(answer.set_cookie for answer in answers if answer.set_cookie is not None)
-        if set_cookies:
-            self._warn_of_size(sum(answer.cookie_bytes for answer in answers))
-        for answer in answers:
-            if answer.event is not None:
-                _tell(self._jars[answer.event.jar], answer.event)
-        return set_cookies
+        return answers
 
     def _answer(self, jar: Jar, visit: _Visit) -> _Answer:
         """What ``commit`` answers for one jar: a deletion, a cookie, or, as mostly, nothing.
@@ -475,8 +454,7 @@ class Sessions:
         if isinstance(opened, Session):
             session = opened
             extended = session._extend()
-            origin = session._origin
-            _tell(jar, Event(EventKind.OPENED, name, None, None if origin is None else origin.key_id, sent_bytes))
+            _tell(jar, Event(EventKind.OPENED, name, None, session.key_id, sent_bytes))
         else:
             session = Session.new(jar._lifetime, lambda: now, None if opened is None else opened.reason)
             if opened is not None:
@@ -489,14 +467,14 @@ class Sessions:
         if len(self._header) > MAX_HEADER_CHARS:
             return None
         if self._found is None:
-            self._found = find_cookies(self._header, self._jars.cookie_names)
+            self._found = find_cookies(self._header, self._cookie_names)
         return self._found.get(jar.cookie_name, [])
 
     def _time(self, jar: Jar) -> int:
         """This request's one reading of the jar's clock, in milliseconds."""
-        now = self._now.get(jar.clock)
+        now = self._now.get(id(jar.clock))
         if now is None:
-            now = self._now[jar.clock] = read_clock(jar.clock)
+            now = self._now[id(jar.clock)] = read_clock(jar.clock)
         return now
 
     def _warn_of_size(self, used_bytes: int) -> None:

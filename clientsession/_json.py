@@ -23,13 +23,18 @@ _MAX_KEY_CHARS: Final = 40
 
 
 class Serializer(Protocol):
-    """Turns a session into bytes and back. ``loads`` raises a ``ValueError`` on bytes it cannot read."""
+    """Turns a session into bytes and back.
+
+    Bytes that another serializer wrote, or an earlier version of this one, are refused cookies and no errors only where ``loads``
+    raises a ``ValueError`` for them: convert what is none (``zlib.error``, ``KeyError``). Anything else it raises is taken for a
+    bug, and raised to the application.
+    """
 
     def dumps(self, value: dict[str, Any], /) -> bytes:
-        """The body of a token."""
+        """The body of a token; the same bytes for the same value."""
 
     def loads(self, body: bytes, /) -> dict[str, Any]:
-        """The dict a body holds."""
+        """The dict a body holds, or a ``ValueError``."""
 
 
 def _refuse_constant(name: str) -> NoReturn:
@@ -232,6 +237,9 @@ def is_same(one: Any, other: Any) -> bool:
             if len(left) != len(right):
                 return False
             pairs.extend(zip(left, right, strict=True))
-        elif repr(left) != repr(right):  # repr tells -0.0 from 0.0, and calls a NaN itself
+        elif type(left) is float:
+            if repr(left) != repr(right):  # which tells -0.0 from 0.0, and calls a NaN itself
+                return False
+        elif left != right:
             return False
     return True

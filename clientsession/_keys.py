@@ -68,7 +68,7 @@ def _secret_problem(secret: bytes) -> str | None:
         return f"the secret has {len(secret):,} bytes and must have at most {_MAX_SECRET_BYTES:,}"
     if len(set(secret)) < _MIN_DISTINCT_BYTES:
         return f"the secret repeats a few bytes over and over and can be guessed. {_HOW_TO_MAKE}"
-    if secret.lstrip().startswith(_PREFIX.encode()):
+    if _PREFIX.encode() in secret[:16]:  # quotes or white space may have come along
         return f"this is an exported key ({_PREFIX}…), not a secret: give it to Key.parse"
     return None
 
@@ -105,7 +105,8 @@ class Key(Immutable):
     _secret: bytes
     _suite: Suite
 
-    def __init__(self) -> None:
+    def __init__(self, *_: object) -> None:
+        del _  # which may be a secret
         raise TypeError("make a key with Key.generate(), Key.parse(text), Key.from_secret(…) or Key.from_passphrase(…)")
 
     @classmethod
@@ -190,6 +191,8 @@ class Key(Immutable):
                 phrase.encode("utf-8")
             except UnicodeEncodeError:
                 problem = "the passphrase must be text that UTF-8 can carry"
+            if _PREFIX in phrase[:16]:
+                problem = f"this is an exported key ({_PREFIX}…), not a passphrase: give it to Key.parse"
         if problem is None:
             try:
                 secret = pwhash.argon2id.kdf(

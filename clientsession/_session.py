@@ -10,9 +10,12 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from types import EllipsisType
-from typing import Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 
 from clientsession.errors import ConfigurationError, Reason, SessionCommittedError
+
+if TYPE_CHECKING:
+    from _typeshed import SupportsKeysAndGetItem
 
 MIN_DURATION: Final = timedelta(seconds=1)
 MAX_DURATION: Final = timedelta(days=400)  # RFC 6265bis, 5.5: the longest a browser keeps a cookie
@@ -86,17 +89,23 @@ class Lifetime:
         return cls(base, active, maximum, ephemeral)
 
     def capped(self, created: int, expires: int) -> int:
-        """``expires``, or the end that ``max_duration`` sets where that is sooner."""
-        return expires if self.maximum is None else min(expires, created + self.maximum)
+        """``expires``, or the end that ``max_duration`` sets where that is sooner; never before ``created``.
+
+        A server whose clock is behind may see a session that begins later than now, and is to end soon.
+        """
+        end = expires if self.maximum is None else min(expires, created + self.maximum)
+        return max(end, created)
 
 
 @dataclass(frozen=True, slots=True)
 class Origin:
     """The token a session was opened from.
 
-    ``body`` is what ``raw`` is once inflated; an unchanged session is sealed again from ``raw``, whatever wrote it.
+    ``body`` is what ``raw`` is once inflated; an unchanged session is sealed again from ``raw``, whatever wrote it. ``scope`` is
+    what the token was for: its kind, name and audience.
     """
 
+    scope: tuple[str, str, str]
     key_id: str
     id: bytes | None
     body: bytes
@@ -202,6 +211,9 @@ class Session(dict[str, Any]):
     def id(self) -> str:
         """128 random bits of its own, as 32 hex digits: made on first use, sealed with the session, forgotten by ``reset()``.
 
+        A token that was sealed before anybody asked has none, and gets another one at each ``decode`` that is asked: it tells
+        tokens apart only where it was sealed into them.
+
         Raises:
             SessionCommittedError: it has none, and is committed already.
         """
@@ -248,10 +260,12 @@ class Session(dict[str, Any]):
 
         Raises:
             TypeError: not a ``timedelta``.
-            ConfigurationError: out of range.
+            ConfigurationError: out of range; or ``ephemeral`` is something else.
             SessionCommittedError: the session is committed.
         """
         milliseconds = check_duration("duration", duration)
+        if ephemeral is not None and type(ephemeral) is not bool:
+            raise ConfigurationError("ephemeral must be True, False or None")
         self._check_open()
         self._expires = self._lifetime.capped(self._created, self._clock() + milliseconds)
         if ephemeral is not None:
@@ -302,10 +316,10 @@ class Session(dict[str, Any]):
         self._check_open()
         super().clear()
 
-    def pop(self, *args: Any) -> Any:
+    def pop(self, key: str, /, *default: Any) -> Any:
         """As ``dict.pop``."""
         self._check_open()
-        return super().pop(*args)
+        return super().pop(key, *default)
 
     def popitem(self) -> tuple[str, Any]:
         """As ``dict.popitem``."""
@@ -318,10 +332,10 @@ class Session(dict[str, Any]):
             self._check_open()
         return super().setdefault(key, default)
 
-    def update(self, *args: Any, **kwargs: Any) -> None:
+    def update(self, content: SupportsKeysAndGetItem[str, Any] | Iterable[tuple[str, Any]] = (), /, **items: Any) -> None:
         """As ``dict.update``."""
         self._check_open()
-        super().update(*args, **kwargs)
+        super().update(content, **items)
 
     def __reduce_ex__(self, protocol: Any) -> tuple[type[dict[str, Any]], tuple[dict[str, Any]]]:
         # A copy or pickle is the content alone: a second Session would promise to be saved, and is not.

@@ -6,7 +6,7 @@ A leaf: it knows nothing of keys, tokens, cookies or JSON, and no message here c
 from __future__ import annotations
 
 import enum
-from typing import ClassVar
+from typing import ClassVar, Self
 
 __all__ = [
     "ClientSessionError",
@@ -60,6 +60,7 @@ class SessionTooLargeError(ClientSessionError, ValueError):
     """The sealed session is larger than a browser keeps (RFC 6265bis, 5.6: 4,096 bytes of name and value).
 
     Attributes:
+        name: of the jar or codec.
         size: bytes it would take.
         limit: bytes it may take.
         largest: up to five top-level keys, escaped and shortened, with the bytes of JSON each takes, largest first.
@@ -88,10 +89,13 @@ class TokenError(ClientSessionError):
     """A token was refused. Catch this one; :attr:`reason` tells which of its subclasses it is."""
 
     reason: ClassVar[Reason]
-    explanation: ClassVar[str]
+    explanation: ClassVar[str] = "this token was refused"
 
     def __init__(self) -> None:
         super().__init__(self.explanation)
+
+    def __reduce__(self) -> tuple[type[Self], tuple[()]]:
+        return type(self), ()  # so that a pool of processes can hand it over
 
 
 class MalformedTokenError(TokenError):

@@ -77,7 +77,7 @@ class SessionMiddleware:
             raise ConfigurationError(f"app must be a WSGI application, not {type(app).__name__}")
         table = JarTable(jars)
         taken = dir(webob.Request({}))  # of a request and not of the class: ``environ`` is set on each
-        for name in table:
+        for name in table.by_name:
             if not name.isidentifier() or keyword.iskeyword(name) or name.startswith("_") or name in taken:
                 raise ConfigurationError(
                     f"the jar name {name!r} cannot be an attribute of a request (no identifier, a keyword, or taken by "
@@ -89,7 +89,13 @@ class SessionMiddleware:
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse, /) -> Iterable[bytes]:
         """Serve one request; the application's own iterable is returned as it is."""
-        sessions = _RequestSessions(self, self._jars, environ)
+        enclosing = environ.get(ENVIRON_KEY)
+        outer = _outside(self, enclosing)
+        if (
+            outer is not enclosing
+        ):  # a sub-request: it starts afresh, and leaves the sessions of the request around it where they are
+            environ = dict(environ)
+        sessions = _RequestSessions(self, self._jars, environ.get("HTTP_COOKIE"), outer)
         environ[ENVIRON_KEY] = sessions
         environ[_ATTRIBUTES_KEY] = _RequestAttributes(sessions, environ.get(_ATTRIBUTES_KEY, {}))
 
@@ -116,7 +122,7 @@ class SessionMiddleware:
         """Warn once of a Secure cookie that a browser will drop, since it came over plain http."""
         if environ.get("wsgi.url_scheme") == "https" or _is_local(environ):
             return
-        for jar in self._jars.values():
+        for jar in self._jars:
             is_set = any(cookie.startswith(f"{jar.cookie_name}=") for cookie in cookies)
             if is_set and jar.secure and jar.name not in self._warned:
                 self._warned.add(jar.name)
@@ -133,16 +139,18 @@ class _RequestSessions(Sessions):
 
     __slots__ = ("_middleware", "_outer")
 
-    def __init__(self, middleware: SessionMiddleware, jars: JarTable, environ: WSGIEnvironment) -> None:
-        super().__init__(jars, environ.get("HTTP_COOKIE"))
+    def __init__(
+        self, middleware: SessionMiddleware, jars: JarTable, cookie_header: str | None, outer: _RequestSessions | None
+    ) -> None:
+        super().__init__(jars, cookie_header)
         self._middleware = middleware
-        self._outer = _outer_sessions(environ.get(ENVIRON_KEY), middleware)
-        if self._outer is not None:
-            self._refuse_shared_names(self._outer)
+        self._outer = outer
+        if outer is not None:
+            self._refuse_shared_names(outer)
 
     def _refuse_shared_names(self, outer: _RequestSessions) -> None:
         names = [name for name in self._jars if name in outer]
-        cookie_names = self._jars.cookie_names & outer._all_cookie_names()
+        cookie_names = self._cookie_names & outer._all_cookie_names()
         if names or cookie_names:
             raise ConfigurationError(
                 f"two nested SessionMiddlewares share the jars or cookies {', '.join(sorted({*names, *cookie_names}))}: rename "
@@ -150,7 +158,7 @@ class _RequestSessions(Sessions):
             )
 
     def _all_cookie_names(self) -> frozenset[str]:
-        return self._jars.cookie_names | (self._outer._all_cookie_names() if self._outer is not None else frozenset())
+        return self._cookie_names | (self._outer._all_cookie_names() if self._outer is not None else frozenset())
 
     def __getitem__(self, name: str) -> Session:
         if self._outer is not None and name not in self._jars:
@@ -169,15 +177,14 @@ class _RequestSessions(Sessions):
         return len(self._jars) + (len(self._outer) if self._outer is not None else 0)
 
 
-def _outer_sessions(sessions: object, middleware: SessionMiddleware) -> _RequestSessions | None:
-    """The sessions of the middlewares around this one; where this one is among them, a sub-request starts afresh."""
-    found = sessions if isinstance(sessions, _RequestSessions) else None
-    outer = found
+def _outside(middleware: SessionMiddleware, enclosing: _RequestSessions | None) -> _RequestSessions | None:
+    """The sessions of the middlewares around this one: ``enclosing``, or where this one is among them, what is around that."""
+    outer = enclosing
     while outer is not None:
         if outer._middleware is middleware:
             return outer._outer
         outer = outer._outer
-    return found
+    return enclosing
 
 
 class _RequestAttributes(dict[str, Any]):

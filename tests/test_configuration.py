@@ -573,6 +573,8 @@ def test_a_suite_is_a_member_of_suite(suite: Any) -> None:
 def test_a_key_is_made_by_name() -> None:
     with pytest.raises(TypeError, match=r"make a key with Key\.generate\(\), Key\.parse"):
         Key()
+    with pytest.raises(TypeError, match=r"make a key with Key\.generate\(\), Key\.parse"):
+        Key(TEXT)
 
 
 @pytest.mark.parametrize(
@@ -832,9 +834,7 @@ def test_a_serializer_s_dumps_gives_bytes(ring: Keyring, body: Any) -> None:
         codec.encode({"a": 1})
 
 
-@pytest.mark.parametrize(
-    "content", [[], "{}", 7, [("a", 1)], type("Sub", (dict,), {})(), Session], ids=lambda content: type(content).__name__
-)
+@pytest.mark.parametrize("content", [[], "{}", 7, [("a", 1)], Session], ids=lambda content: type(content).__name__)
 def test_a_serializer_s_loads_gives_a_dict_or_the_token_is_malformed(ring: Keyring, clock: Clock, content: Any) -> None:
     codec = Codec(ring, "x", serializer=Scripted(loads=content), clock=clock)
     token = codec.encode({"a": 1})
@@ -858,7 +858,7 @@ def test_what_a_serializer_cannot_read_is_malformed(ring: Keyring, clock: Clock,
     with pytest.raises(MalformedTokenError) as caught:
         jar.codec.decode(token)
     assert "MARK" not in str(caught.value)
-    assert caught.value.__suppress_context__
+    assert caught.value.__context__ is None
     assert Sessions([jar], f"x={token}")["x"].refusal is Reason.MALFORMED
 
 

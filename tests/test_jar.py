@@ -696,6 +696,17 @@ def test_an_observer_is_told_of_everything_and_nothing_else(suite: Suite, clock:
         assert events() == [expected]
 
 
+def test_an_observer_that_raises_does_not_keep_the_cookies_back_for_good(ring: Keyring) -> None:
+    def observe(event: Event) -> None:
+        raise OSError("the disk is full")
+
+    sessions = Sessions([Jar("session", ring, observer=observe)], None)
+    sessions["session"]["a"] = 1
+    with pytest.raises(OSError, match="disk"):
+        sessions.commit()
+    assert len(sessions.commit()) == 1
+
+
 def test_a_refusal_is_logged_with_its_reason_and_without_the_token(client: Client, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, logger="clientsession")
     client.cookies["session"] = forged(client.cookies["session"])
@@ -715,6 +726,8 @@ def test_the_header_is_text_or_none(jar: Jar) -> None:
 def test_sessions_without_a_jar_or_with_something_else_are_refused(jar: Jar) -> None:
     with pytest.raises(ConfigurationError, match="at least one Jar"):
         Sessions([], None)
+    with pytest.raises(ConfigurationError, match=r"write \[jar\]"):
+        Sessions(jar, None)  # type: ignore[arg-type]
     with pytest.raises(ConfigurationError, match="Jar objects, not of str"):
         Sessions(["session"], None)  # type: ignore[list-item]
     with pytest.raises(ConfigurationError, match="two jars are named 'session'"):

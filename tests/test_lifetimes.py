@@ -300,6 +300,12 @@ def test_set_duration_in_seconds_is_a_type_error(ring: Keyring, clock: Clock) ->
         sessions["session"].set_duration(30)  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize("ephemeral", ["", [], 1, "no"])
+def test_ephemeral_is_true_false_or_none(ring: Keyring, clock: Clock, ephemeral: object) -> None:
+    with client_of(ring, clock).visit() as sessions, pytest.raises(ConfigurationError, match="True, False or None"):
+        sessions["session"].set_duration(HOUR, ephemeral=ephemeral)  # type: ignore[arg-type]
+
+
 def test_a_cookie_from_the_future_is_refused_by_a_jar(ring: Keyring, clock: Clock) -> None:
     client = client_of(ring, clock)
     sign_in(client)

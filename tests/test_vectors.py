@@ -19,7 +19,6 @@ from clientsession._ciphers import new_cipher
 from clientsession._codec import Codec
 from clientsession._jar import CookieCodec
 from clientsession._keys import expand, extract, pae
-from clientsession._session import Lifetime
 from tests import reference
 from tests.vectors import make
 
@@ -208,16 +207,9 @@ def _codec(case: dict[str, Any]) -> Codec:
         return Codec(
             ring, values["name"], audience=values["audience"], max_duration=max_duration, max_size=values["max_chars"], clock=clock
         )
-    lifetime = Lifetime.of(timedelta(days=1), None, max_duration, ephemeral=False)
-    return CookieCodec(
-        ring,
-        values["name"],
-        duration=timedelta(days=1),
-        lifetime=lifetime,
-        audience=values["audience"],
-        serializer=None,
-        clock=clock,
-    )
+    # Through the codec of a jar, but for what a jar would not have: a case sets any name, and another longest lifetime.
+    duration = min(timedelta(days=1), max_duration or timedelta(days=1))
+    return CookieCodec(ring, values["name"], audience=values["audience"], duration=duration, max_duration=max_duration, clock=clock)
 
 
 def _id(case: dict[str, Any]) -> str:

@@ -1174,6 +1174,34 @@ def test_p43_a_sub_request_with_a_copied_environ_starts_afresh() -> None:
     assert opened(SESSION, exchange) == {"n": 2, "after": 3}
 
 
+def test_p43_a_sub_request_with_the_very_environ_leaves_the_sessions_of_its_request_in_place() -> None:
+    """Even where it is never started: what is written afterwards is the outer request's, and is sent."""
+    started: list[dict[str, str]] = []
+
+    def app(environ: Any, start_response: Any) -> Any:
+        path = environ["PATH_INFO"]
+        sessions = get_sessions(environ)
+        if path != "/":
+            assert sessions["session"] == {}
+            sessions["session"]["sub"] = True
+            if path == "/lazy":
+                return iter(())
+        else:
+            for environ["PATH_INFO"] in ("/lazy", "/sub"):
+                wrapped(environ, lambda _status, headers, _exc_info=None: started.append(dict(headers)))
+            environ["PATH_INFO"] = "/"
+            assert get_sessions(environ) is sessions
+            webob.Request(environ).session["n"] = 2
+        start_response("200 OK", [TEXT])
+        return [b"x"]
+
+    wrapped = adapter(app)
+    exchange = serve(wrapped, make_environ())
+    assert opened(SESSION, exchange) == {"n": 2}
+    (headers,) = started
+    assert SESSION.codec.decode(cookie_of(headers["Set-Cookie"]).partition("=")[2]) == {"sub": True}
+
+
 def test_p43_a_sub_request_through_nested_middlewares_starts_afresh_in_both() -> None:
     inner: list[Exchange] = []
 
