@@ -70,10 +70,6 @@ class StrictJSON:
             return self._encoder.encode(value).encode("utf-8")
         except (TypeError, ValueError):  # a lone surrogate; or another thread changed the session since the walk
             problem = _first_fault(value)
-        except RecursionError:  # another thread again, or the application left no room on the stack
-            if not has_room():
-                raise
-            problem = _first_fault(value)
         raise SerializationError(problem)
 
     def loads(self, body: bytes, /) -> dict[str, Any]:

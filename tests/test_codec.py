@@ -214,6 +214,12 @@ def test_a_serializer_that_cannot_write_is_named_with_its_error_and_without_its_
     assert caught.value.__context__ is None
 
 
+def test_keys_that_are_no_text_are_shown_by_their_type_where_a_serializer_takes_them(ring: Keyring) -> None:
+    with pytest.raises(SessionTooLargeError) as caught:
+        Codec(ring, "x", serializer=Hexed()).encode({1: "x" * 5000})  # type: ignore[dict-item]
+    assert caught.value.largest[0][0] == "<int>"
+
+
 def test_a_serializer_that_writes_no_bytes_is_told_so(ring: Keyring) -> None:
     with pytest.raises(SerializationError, match="dumps must return bytes, not str"):
         Codec(ring, "x", serializer=Faulty(dumps="text")).encode({"a": 1})

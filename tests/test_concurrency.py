@@ -292,6 +292,21 @@ def test_a_session_is_not_refused_for_want_of_stack(ring: Keyring, clock: Clock,
     assert outcome in {"opened", "no room"}
 
 
+@pytest.mark.parametrize("frames", [*range(890, 990, 3)])
+def test_a_session_that_can_be_sealed_is_not_called_faulty_for_want_of_stack(ring: Keyring, frames: int) -> None:
+    """A18"""
+    codec, content = Codec(ring, "x"), nested(64, "x")
+
+    def seal() -> str:
+        try:
+            return codec.encode(content)
+        except RecursionError:
+            return ""
+
+    (token,) = in_threads(1, lambda _: deep(frames, seal))
+    assert not token or json.dumps(codec.decode(token)) == json.dumps(content)
+
+
 @pytest.mark.parametrize("frames", [0, 500, 900])
 def test_65_levels_are_refused_by_the_same_words_with_900_frames_on_the_stack(ring: Keyring, frames: int) -> None:
     """A18"""

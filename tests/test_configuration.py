@@ -17,6 +17,7 @@ from decimal import Decimal
 from fractions import Fraction
 from typing import Any
 
+import nacl.exceptions
 import pytest
 
 from clientsession import (
@@ -554,10 +555,21 @@ def test_a_secret_is_used_as_it_is(suite: Suite, secret: bytes | str) -> None:
         (b"correct horse battery", b"x" * 16, "the passphrase must be a str of 8 to 1,024 characters"),
         (None, b"x" * 16, "the passphrase must be a str of 8 to 1,024 characters"),
         ("correct horse \ud800", b"x" * 16, "the passphrase must be text that UTF-8 can carry"),
+        (TEXT, b"x" * 16, "this is an exported key (csk1_…), not a passphrase: give it to Key.parse"),
+        (f"'{TEXT}'", b"x" * 16, "this is an exported key (csk1_…), not a passphrase: give it to Key.parse"),
     ],
 )
 def test_a_passphrase_and_its_salt_are_checked(phrase: Any, salt: Any, words: str) -> None:
     refused(lambda: Key.from_passphrase(phrase, salt=salt), words)
+
+
+@pytest.mark.parametrize("error", [MemoryError, nacl.exceptions.RuntimeError])
+def test_argon2id_without_its_memory_says_so(monkeypatch: pytest.MonkeyPatch, error: type[Exception]) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr("nacl.pwhash.argon2id.kdf", fail)
+    refused(lambda: Key.from_passphrase("correct horse battery", salt=bytes(16)), "Argon2id could not have its 64 MiB of memory")
 
 
 @pytest.mark.parametrize("suite", [1, 2, 0, "XAES_256_GCM", None, Suite])
