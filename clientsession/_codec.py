@@ -213,7 +213,7 @@ class Codec(Immutable):
         frame = parse(token, self.max_size - self._name_size)
         key = self._keys.get(frame.header)
         if key is None:
-            raise UnknownKeyError if frame.header[0] in _SUITES else MalformedTokenError
+            raise UnknownKeyError(3) if frame.header[0] in _SUITES else MalformedTokenError(2)
         return frame, key
 
     def _open(self, frame: Frame, key: BoundKey, lifetime: Lifetime, clock: Callable[[], int]) -> Session:
@@ -227,24 +227,26 @@ class Codec(Immutable):
             return opened
         raise opened
 
-    def _opened(self, frame: Frame, key: BoundKey, lifetime: Lifetime, clock: Callable[[], int]) -> Session | type[TokenError]:
+    def _opened(self, frame: Frame, key: BoundKey, lifetime: Lifetime, clock: Callable[[], int]) -> Session | TokenError:
         """The session, or the error to raise: the frames in which the content stands are then not part of its traceback."""
         plaintext = key.cipher.open(frame.nonce, frame.ciphertext, key.aad)
         if plaintext is None:
-            return ForgedTokenError
+            return ForgedTokenError(4)
         sealed = unpack(plaintext)
-        if sealed is None or sealed.expires < sealed.created:
-            return MalformedTokenError
+        if sealed is None:
+            return MalformedTokenError(5)
+        if sealed.expires < sealed.created:
+            return MalformedTokenError(6)
         now = clock()
         if sealed.created > now + _MAX_SKEW_MS:
-            return FutureTokenError
+            return FutureTokenError(7)
         expires = lifetime.capped(sealed.created, sealed.expires)
         if expires <= now:
-            return ExpiredTokenError
+            return ExpiredTokenError(8)
         body = inflate(sealed.body) if sealed.deflated else sealed.body
         content = None if body is None else self._read(body)
         if body is None or content is None:
-            return MalformedTokenError
+            return MalformedTokenError(9)
         return Session(
             content,
             lifetime=lifetime,

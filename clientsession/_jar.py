@@ -217,7 +217,7 @@ class Jar(Immutable):
             try:
                 candidates.append(codec._find(value))
             except TokenError as error:
-                refusals.append(_Refusal(error.reason, None, 1 if error.reason is Reason.UNKNOWN_KEY else 0))
+                refusals.append(_Refusal(error.reason, None, error.question))
         if len(candidates) > MAX_CANDIDATES:
             return _Refusal(Reason.AMBIGUOUS, None, 0)
         opened: list[Session] = []
@@ -225,12 +225,12 @@ class Jar(Immutable):
             try:
                 opened.append(codec._open(frame, key, self._lifetime, clock))
             except TokenError as error:
-                refusals.append(_Refusal(error.reason, key.key_id, 2 if error.reason is Reason.FORGED else 3))
+                refusals.append(_Refusal(error.reason, key.key_id, error.question))
         if len(opened) == 1:
             return opened[0]
         if opened:
             return _Refusal(Reason.AMBIGUOUS, None, 0)
-        return max(refusals, key=lambda refusal: refusal.progress)
+        return max(refusals, key=lambda refusal: refusal.question)
 
     def _cookie(self, session: Session, body: bytes, deflated: bool, now: int) -> tuple[str, int]:
         """The Set-Cookie value of a session, and the bytes of name and value in it."""
@@ -245,11 +245,11 @@ class Jar(Immutable):
 
 @dataclass(frozen=True, slots=True)
 class _Refusal:
-    """Why a cookie did not open; ``progress`` is how far it got: form, key id, seal, content."""
+    """Why a cookie did not open, and at which question of docs/SPEC.md, section 6."""
 
     reason: Reason
     key_id: str | None
-    progress: int
+    question: int
 
 
 @dataclass(frozen=True, slots=True)

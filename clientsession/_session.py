@@ -231,11 +231,11 @@ class Session(dict[str, Any]):
             keep: keys whose values stay.
 
         Raises:
-            TypeError: ``keep`` is one str; write ``keep=("locale",)``.
+            TypeError: ``keep`` is no list of keys; write ``keep=("locale",)``.
             SessionCommittedError: the session is committed.
         """
-        if isinstance(keep, str):
-            raise TypeError('keep takes several keys, not one str: write keep=("locale",)')
+        if isinstance(keep, (str, bytes)) or not isinstance(keep, Iterable):
+            raise TypeError('keep takes a list of keys: write keep=("locale",)')
         self._check_open()
         kept = {key: self[key] for key in keep if key in self}
         self._restart()

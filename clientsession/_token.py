@@ -106,11 +106,9 @@ def parse(text: str, max_chars: int) -> Frame:
     Raises:
         MalformedTokenError: wrong length, a character outside base64url, or not the canonical spelling.
     """
-    if not MIN_CHARS <= len(text) <= max_chars:
-        raise MalformedTokenError
-    data = decode_base64url(text)
+    data = decode_base64url(text) if MIN_CHARS <= len(text) <= max_chars else None
     if data is None:
-        raise MalformedTokenError
+        raise MalformedTokenError(1)
     nonce_end = HEADER_BYTES + NONCE_BYTES
     return Frame(data[:HEADER_BYTES], data[HEADER_BYTES:nonce_end], data[nonce_end:])
 

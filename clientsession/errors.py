@@ -86,16 +86,22 @@ class SessionCommittedError(ClientSessionError, RuntimeError):
 
 
 class TokenError(ClientSessionError):
-    """A token was refused. Catch this one; :attr:`reason` tells which of its subclasses it is."""
+    """A token was refused. Catch this one; :attr:`reason` tells which of its subclasses it is.
+
+    Attributes:
+        reason: why, as a :class:`Reason`.
+        question: the question of docs/SPEC.md, section 6, that was answered with no: how far the token got. 0 where none was asked.
+    """
 
     reason: ClassVar[Reason]
     explanation: ClassVar[str] = "this token was refused"
 
-    def __init__(self) -> None:
+    def __init__(self, question: int = 0) -> None:
         super().__init__(self.explanation)
+        self.question = question
 
-    def __reduce__(self) -> tuple[type[Self], tuple[()]]:
-        return type(self), ()  # so that a pool of processes can hand it over
+    def __reduce__(self) -> tuple[type[Self], tuple[int]]:
+        return type(self), (self.question,)  # so that a pool of processes can hand it over
 
 
 class MalformedTokenError(TokenError):

@@ -11,7 +11,6 @@ import pytest
 
 import clientsession
 import clientsession.wsgi
-from clientsession import errors
 
 PACKAGE = Path(clientsession.__file__).parent
 
@@ -128,18 +127,6 @@ def test_the_public_names_are_exact() -> None:
     for name in clientsession.__all__:
         assert getattr(clientsession, name).__doc__, name
     assert clientsession.wsgi.__all__ == ["SessionMiddleware", "get_sessions"]
-
-
-def test_every_error_is_of_one_tree() -> None:
-    for name in errors.__all__:
-        value = getattr(errors, name)
-        if isinstance(value, type) and issubclass(value, Exception):
-            assert issubclass(value, clientsession.ClientSessionError)
-            assert getattr(clientsession, name) is value
-    assert issubclass(clientsession.ConfigurationError, ValueError)
-    assert issubclass(clientsession.SerializationError, ValueError)
-    reasons = {error.reason for error in clientsession.TokenError.__subclasses__()}
-    assert reasons == set(clientsession.Reason) - {clientsession.Reason.AMBIGUOUS}
 
 
 def test_no_security_decision_is_an_assert_and_nothing_is_caught_wholesale() -> None:

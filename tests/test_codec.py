@@ -1,4 +1,4 @@
-"""Codec: direct encode and decode. Lifetimes stand in test_lifetimes.py, hostile tokens in test_hostile_tokens.py."""
+"""Codec: direct encode and decode. Lifetimes stand in test_session.py, hostile tokens in test_hostile_tokens.py."""
 
 from __future__ import annotations
 
@@ -292,31 +292,6 @@ def test_a_serializer_whose_bytes_differ_each_time_turns_no_read_into_a_write(ri
     with client.visit() as sessions:
         sessions["session"]["a"].append(2)
     assert len(client.set_cookies) == 1
-
-
-# Errors that travel
-
-
-@pytest.mark.parametrize("error", [*TokenError.__subclasses__(), TokenError])
-def test_a_token_error_can_be_handed_from_process_to_process(error: type[TokenError]) -> None:
-    for again in (pickle.loads(pickle.dumps(error())), copy.copy(error())):
-        assert type(again) is error
-        assert str(again) == str(error())
-
-
-def test_a_session_too_large_can_be_handed_from_process_to_process(ring: Keyring) -> None:
-    with pytest.raises(SessionTooLargeError) as caught:
-        Codec(ring, "x").encode({"a": "x" * 5000})
-    again = pickle.loads(pickle.dumps(caught.value))
-    assert str(again) == str(caught.value)
-    assert again.largest == (("'a'", 5006),)
-
-
-def test_errors_name_the_jar_and_not_its_cookie(ring: Keyring) -> None:
-    sessions = Sessions([Jar("cart", ring, cookie_name="__Host-c")], None)
-    sessions["cart"]["a"] = "x" * 5000
-    with pytest.raises(SessionTooLargeError, match="the session 'cart' takes"):
-        sessions.commit()
 
 
 # What a refusal leaves in a traceback

@@ -155,9 +155,59 @@ def test_no_user_sees_another_s_session_in_16_threads_under_one_jar(ring: Keyrin
                 cookie = cookie_of(answer)
                 cookies[cookie.partition("=")[0]] = cookie
         assert len(ids) == 1
-        return [*wrong, *((user, 0) for _ in ids - set(ids))]
+        return wrong
 
     assert in_threads(THREADS, shop) == [[]] * THREADS
+
+
+VISITS = """
+import os, sys
+from concurrent.futures import ThreadPoolExecutor
+from clientsession import Jar, Key, Keyring, Sessions, Suite
+
+suite, threads, processes, count = map(int, sys.argv[1:])
+jar = Jar("session", Keyring(Key.generate(Suite(suite))))
+
+def visits(user):
+    cookie, wrong = "", 0
+    for visit in range(count):
+        sessions = Sessions([jar], cookie)
+        session = sessions["session"]
+        wrong += dict(session) != ({"user": user, "visits": visit} if visit else {})
+        session |= {"user": user, "visits": visit + 1}
+        session_id = session.id
+        cookie = sessions.commit()[0].partition(";")[0]
+    return f"{wrong} {session_id}"
+
+def in_threads(first):
+    with ThreadPoolExecutor(threads) as pool:
+        return list(pool.map(visits, range(first, first + threads)))
+
+visits(-1)  # a warm-up: whatever the parent keeps from here on, its children have too
+pipes = []
+for number in range(processes):
+    out, into = os.pipe()
+    if os.fork() == 0:
+        os.close(out)
+        with open(into, "w") as file:
+            file.write("\\n".join(in_threads(threads * (number + 1))))
+        os._exit(0)
+    os.close(into)
+    pipes.append(out)
+found = in_threads(0)
+for out in pipes:
+    with open(out) as file:
+        found += file.read().splitlines()
+statuses = {os.wait()[1] for _ in range(processes)}
+print(len(found), sum(int(line.split()[0]) for line in found), len({line.split()[1] for line in found}), *statuses)
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+def test_no_user_sees_another_s_session_in_8_forked_processes_of_16_threads(suite: Suite) -> None:
+    users = THREADS * (PROCESSES + 1)
+    printed = run_script(VISITS, *map(str, (suite.value, THREADS, PROCESSES, 40)))
+    assert printed.split() == [str(users), "0", str(users), "0"]
 
 
 def test_no_user_sees_another_s_session_in_16_threads_of_one_application(

@@ -392,6 +392,37 @@ def test_swapped_cookies_are_both_forged(customer: Visitor) -> None:
     assert "A cookie's name is bound into its seal" in page.said
 
 
+def test_a_session_that_is_used_in_its_last_second_lives_on_and_the_page_says_so(customer: Visitor) -> None:
+    customer.send("/lab/expire")
+    page = customer.get("/?lab=expire")
+    assert "The session lives on" in page.said
+    assert "Good day, Ada." in page.said
+    assert "The session was left to expire" not in page.said
+    assert "are gone with" not in page.said
+
+
+@pytest.mark.parametrize("query", ["lab=flip&jar=session", "lab=flip&jar=cart", "lab=swap", "lab=expire", "lab=rotate-drop"])
+def test_a_page_that_no_button_led_to_claims_nothing(customer: Visitor, visitor: Visitor, query: str) -> None:
+    for someone in (customer, visitor):
+        said = someone.get(f"/?{query}").said
+        assert "Nothing was broken in this request" in said
+        assert "are gone with" not in said
+        assert "covers every bit" not in said
+
+
+def test_a_reload_after_a_button_claims_nothing_more(customer: Visitor) -> None:
+    location = customer.send("/lab/flip", jar="session").header("Location")
+    assert "One bit of session was flipped" in customer.get(location).said
+    assert "Nothing was broken in this request" in customer.get(location).said
+
+
+def test_a_cart_that_was_refused_for_another_reason_is_not_explained_by_the_button(customer: Visitor) -> None:
+    customer.press("/lab/rotate", old="drop")
+    page = customer.press("/lab/flip", jar="cart")
+    assert "cart: refused, unknown_key." in page.said
+    assert "covers every bit" not in page.said
+
+
 def test_the_session_expires_by_its_seal_while_the_browser_keeps_the_cookie(customer: Visitor, clock: Clock) -> None:
     answer = customer.send("/lab/expire")
     assert "Max-Age" not in answer.set_cookies["session"]

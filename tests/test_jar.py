@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import logging
 from collections import UserDict
@@ -232,9 +233,10 @@ def test_reset_forgets_the_id_and_keeps_what_it_is_told(client: Client) -> None:
         assert sessions["session"] == {"tags": ["a"]}
 
 
-def test_reset_keeping_one_bare_str_is_a_type_error(client: Client) -> None:
+@pytest.mark.parametrize("keep", ["user", b"user", 7, None])
+def test_reset_keeping_no_list_of_keys_is_a_type_error(client: Client, keep: Any) -> None:
     with client.visit() as sessions, pytest.raises(TypeError, match=r'write keep=\("locale",\)'):
-        sessions["session"].reset(keep="user")
+        sessions["session"].reset(keep=keep)
 
 
 def test_destroy_deletes_the_cookie_and_no_other(client: Client) -> None:
@@ -618,6 +620,23 @@ def test_of_several_refusals_the_one_that_got_furthest_is_told(client: Client, c
         for ordered in (values, values[::-1]):
             sessions = Sessions(client.jars, "; ".join(f"session={value}" for value in ordered))
             assert sessions["session"].refusal is known[last][1]
+
+
+def test_the_furthest_refusal_past_the_seal_does_not_depend_on_order(clock: Clock) -> None:
+    client = Client(Jar("session", Keyring(Key.from_secret(SECRET)), clock=clock))
+    now = int(clock.now * 1000)
+    known = [
+        ("flags", reference.plaintext(now, now + 9, b"{}", flags=0x80), Reason.MALFORMED),
+        ("order of times", reference.plaintext(now, now - 1, b"{}"), Reason.MALFORMED),
+        ("future", reference.plaintext(now + 61_000, now + 62_000, b"{}"), Reason.FUTURE),
+        ("expired", reference.plaintext(now - 2, now - 1, b"{}"), Reason.EXPIRED),
+        ("body", reference.plaintext(now, now + 9, b"[]"), Reason.MALFORMED),
+    ]
+    cookies = {name: "session=" + reference.seal(SECRET, 1, "cookie", "session", "", plaintext) for name, plaintext, _ in known}
+    for earlier, later in itertools.combinations(range(len(known)), 2):
+        for pair in ((earlier, later), (later, earlier)):
+            sessions = Sessions(client.jars, "; ".join(cookies[known[index][0]] for index in pair))
+            assert sessions["session"].refusal is known[later][2], [known[index][0] for index in pair]
 
 
 def test_more_than_four_candidates_are_not_opened(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -59,6 +59,20 @@ _WHY: Final = {
 _LOST: Final = (
     " Name, visits and language are gone with the old session: nothing of a refused cookie is believed. A new one has begun."
 )
+# What each button makes the server say. Where it did not say so, the page was opened again, or by hand, and claims nothing.
+_EXPECTED: Final = {
+    "flip": Reason.FORGED,
+    "swap": Reason.FORGED,
+    "expire": Reason.EXPIRED,
+    "rotate-drop": Reason.UNKNOWN_KEY,
+}
+_STALE: Final = (
+    "This page was opened again, or its button was not the last thing that happened. Press the button to see what it does."
+)
+_TOO_EARLY: Final = (
+    "The session was used again within its last second. With less than five minutes left, a use moves the end on by five minutes. "
+    "Press the button again, and wait on the page after it until it goes on by itself."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -518,6 +532,11 @@ def _outcome(visitor: Visitor, session: JarView, cart: JarView) -> str:
         return ""
     heading, views = stories[visitor.lab]
     why = _WHY[visitor.lab] + _if(target is session and visitor.lab in {"flip", "expire"}, _LOST)
+    expected = _EXPECTED.get(visitor.lab)
+    came = [view.refusal for view in views if view.refusal is not None or not view.is_new]
+    if expected is not None and (not came or any(refusal is not expected for refusal in came)):
+        is_early = visitor.lab == "expire" and session.refusal is None and session.is_ephemeral
+        heading, why = ("The session lives on", _TOO_EARLY) if is_early else ("Nothing was broken in this request", _STALE)
     seen = "\n".join(f"<li>{_seen(view)}</li>" for view in views)
     return f"""<section class="outcome" lang="en" role="status" aria-labelledby="outcome">
 <h2 id="outcome">{heading}</h2>
