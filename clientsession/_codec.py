@@ -172,7 +172,7 @@ class Codec(Immutable):
         else:
             session = self._new(dict(data), now)
         expires = session._expires
-        if duration is not None:
+        if duration is not None and expires > now:  # the dead stay dead
             expires = now + check_duration("duration", duration)
         body, deflated, _ = self._write(session)
         return self._seal(session, expires, body, deflated, now)

@@ -264,7 +264,7 @@ class _Visit:
 
 @dataclass(frozen=True, slots=True)
 class _Answer:
-    """What goes out for one jar."""
+    """What goes out for one jar; ``cookie_bytes`` is what the client then holds for it that opens."""
 
     set_cookie: str | None
     event: Event | None
@@ -376,8 +376,7 @@ class Sessions:
         if self._answers is None:
             answers = self._commit()
             self._answers = tuple(answer.set_cookie for answer in answers if answer.set_cookie is not None)
-            if self._answers:
-                self._warn_of_size(sum(answer.cookie_bytes for answer in answers))
+            self._warn_of_size(sum(answer.cookie_bytes for answer in answers))
             for answer in answers:
                 if answer.event is not None:
                     _tell(self._jars[answer.event.jar], answer.event)
@@ -421,7 +420,7 @@ class Sessions:
         if not session and session._id is None:
             if origin is not None or (session._destroyed and visit.sent):
                 return _Answer(jar._set_cookie.deletion(), Event(EventKind.DELETED, jar.name), 0)
-            return _Answer(None, None, visit.sent_bytes)
+            return _Answer(None, None, 0)
         body, deflated, changed = jar.codec._write(session)
         if origin is None or changed or session._id != origin.id or session._retimed:
             kind = EventKind.SEALED
@@ -478,6 +477,8 @@ class Sessions:
         return now
 
     def _warn_of_size(self, used_bytes: int) -> None:
+        if not used_bytes:  # nothing of the client's opened: its junk fills no log
+            return
         unused = [jar for name, jar in self._jars.items() if name not in self._visits]
         total = used_bytes + sum(len(jar.cookie_name) + len(value) for jar in unused for value in self._values(jar) or ())
         if total > LARGE_REQUEST_BYTES:

@@ -228,7 +228,7 @@ class Key(Immutable):
         return BoundKey(self.id, self._header, cipher, pae(self._header, *labels))
 
     def _summary(self) -> str:
-        return f"{self.id} {self._suite.name}"
+        return self.id
 
 
 class BoundKey(Immutable):

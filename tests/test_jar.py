@@ -517,9 +517,15 @@ def test_one_line_is_logged_when_all_cookies_together_are_large(ring: Keyring, c
     assert record.levelno == logging.WARNING
     total = sum(len(name) + len(value) for name, value in client.cookies.items())
     assert f" {total} bytes" in record.getMessage()
-    with client.visit() as sessions:  # a read sends nothing, and tells nothing
+    with client.visit() as sessions:  # a read as well
         assert sessions["one"]["a"] == "y" * 2900
-    assert len(caplog.records) == 1
+    assert len(caplog.records) == 2
+    client.cookies["one"] = client.cookies["two"]
+    for touched in ([], ["one"]):  # without a session that opens, no client fills the log
+        with client.visit() as sessions:
+            for name in touched:
+                assert sessions[name].is_new
+    assert len(caplog.records) == 2
 
 
 # What another writer sealed

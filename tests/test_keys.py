@@ -68,6 +68,10 @@ def test_a_ring_opens_with_all_its_keys_and_seals_with_the_named_one(suite: Suit
         codec.decode(Codec(Keyring(stranger), "x").encode({}))
 
 
+def test_a_key_shows_its_id_and_nothing_else(key: Key) -> None:
+    assert repr(key) == str(key) == f"{key}" == f"<Key {key.id}>"
+
+
 def test_a_ring_shows_its_keys_by_role() -> None:
     one, two, three = (Key.generate() for _ in range(3))
     ring = Keyring(one, accepting=[two], retiring=[three])

@@ -69,8 +69,9 @@ def test_a_dead_session_is_not_sealed_again(ring: Keyring, clock: Clock) -> None
     codec = Codec(ring, "invite", duration=HOUR, clock=clock)
     session = codec.decode(codec.encode({"a": 1}))
     clock.pass_(3600)
-    with pytest.raises(ExpiredTokenError):
-        codec.encode(session)
+    for duration in (None, DAY):
+        with pytest.raises(ExpiredTokenError):
+            codec.encode(session, duration=duration)
 
 
 def test_set_duration_of_a_decoded_session_counts_from_now(ring: Keyring, clock: Clock) -> None:
