@@ -40,5 +40,8 @@ class Immutable:
     def __deepcopy__(self, memo: Any) -> Self:
         return self
 
+    def __getstate__(self) -> NoReturn:
+        raise TypeError(f"a {type(self).__name__} does not hand out its state, so that no secret is written by accident")
+
     def __reduce_ex__(self, protocol: Any) -> NoReturn:
         raise TypeError(f"a {type(self).__name__} is not pickled, so that no secret is written by accident")

@@ -48,7 +48,7 @@ class EventKind(enum.StrEnum):
     TOO_LARGE = "too_large"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Event:
     """What an observer is told; never content, and nothing a client made up.
 

@@ -49,7 +49,8 @@ def read_clock(clock: Callable[[], float]) -> int:
     seconds = clock()
     if not isinstance(seconds, (int, float)) or not 0 <= seconds <= _LAST_CLOCK_SECONDS:  # a NaN is not either
         raise ConfigurationError("the clock must answer, as time.time does, with the seconds since 1970-01-01T00:00Z")
-    return round(seconds * 1000)
+    # Down to the millisecond, so that nothing is over before its time; but what a float cannot hold exactly is no less for it.
+    return round(seconds * 1_000_000) // 1000
 
 
 def _as_datetime(milliseconds: int) -> datetime:
@@ -189,13 +190,13 @@ class Session(dict[str, Any]):
 
     @property
     def is_new(self) -> bool:
-        """True where nothing the client sent was opened: a first visit, or a refused token."""
-        return self._origin is None
+        """True where nothing the client sent was opened (a first visit, or a refused token), and after ``destroy()``."""
+        return self._origin is None or self._destroyed
 
     @property
     def key_id(self) -> str | None:
         """The id of the key that sealed the token this session was opened from, 8 hex digits; None when new."""
-        return None if self._origin is None else self._origin.key_id
+        return None if self._origin is None or self._destroyed else self._origin.key_id
 
     @property
     def refusal(self) -> Reason | None:

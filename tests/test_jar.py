@@ -268,6 +268,7 @@ def test_what_is_written_after_destroy_is_a_new_session(client: Client, clock: C
     clock.pass_(60)
     with client.visit() as sessions:
         sessions["session"].destroy()
+        assert (sessions["session"].is_new, sessions["session"].key_id) == (True, None)
         sessions["session"]["user"] = 8
         assert sessions["session"].created_at.timestamp() == clock.now
     assert len(client.set_cookies) == 1
@@ -686,6 +687,9 @@ def test_an_observer_is_told_of_everything_and_nothing_else(suite: Suite, clock:
     client = Client(jar_of(Keyring(old)))
     with client.visit() as sessions:
         sessions["session"]["secret-marker"] = "secret-marker"
+    for attribute in ("reason", "new"):
+        with pytest.raises(AttributeError):
+            setattr(told[0], attribute, "x")
     assert told[0].size == len("session") + len(client.cookies["session"])
     assert "marker" not in repr(told)
     assert events() == [("sealed", None, old.id)]

@@ -89,3 +89,9 @@ def test_a_ring_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     assert ring.retiring == ()
     monkeypatch.setenv("CLIENTSESSION_RETIRING_KEYS", keys[3].export())
     assert Keyring.from_env().retiring[0].id == keys[3].id
+
+
+def test_a_key_does_not_hand_out_its_state(key: Key, ring: Keyring) -> None:
+    for thing in (key, ring, Codec(ring, "x")):
+        with pytest.raises(TypeError, match="state"):
+            thing.__getstate__()

@@ -38,6 +38,23 @@ def test_a_token_lives_to_the_last_millisecond_of_its_duration(ring: Keyring, cl
         codec.decode(token)
 
 
+def test_a_part_of_a_millisecond_is_not_rounded_up(ring: Keyring) -> None:
+    now = [1_800_000_000.0]
+    codec = Codec(ring, "x", duration=HOUR, clock=lambda: now[0])
+    token = codec.encode({})
+    now[0] += 3600 - 1e-5  # the last that a float of this size tells apart from the end, more or less
+    assert codec.decode(token) == {}
+    now[0] = 1_800_003_600.0
+    with pytest.raises(ExpiredTokenError):
+        codec.decode(token)
+
+
+@pytest.mark.parametrize("milliseconds", range(0, 1000, 7))
+def test_every_millisecond_of_a_clock_is_kept(ring: Keyring, milliseconds: int) -> None:
+    codec = Codec(ring, "x", clock=lambda: 1_800_000_000 + milliseconds / 1000)
+    assert codec.decode(codec.encode({})).created_at == START + milliseconds * MS
+
+
 def test_one_token_may_have_its_own_duration(ring: Keyring, clock: Clock) -> None:
     codec = Codec(ring, "invite", duration=MINUTE, clock=clock)
     assert codec.decode(codec.encode({}, duration=timedelta(days=7))).expires_at == START + timedelta(days=7)
