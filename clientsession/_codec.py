@@ -5,7 +5,7 @@ It knows tokens, keys, lifetimes and the serializer, and nothing of cookies or r
 
 from __future__ import annotations
 
-import secrets
+import os
 import time
 from collections.abc import Callable, Mapping
 from datetime import timedelta
@@ -335,7 +335,7 @@ class Codec(Immutable):
             raise SessionTooLargeError(self._title, size, self.max_size, self._largest_keys(session))
         plaintext = Sealed(session._created, expires, session._id, session._ephemeral, deflated, body).pack()
         key = self._sealing
-        nonce = secrets.token_bytes(NONCE_BYTES)
+        nonce = os.urandom(NONCE_BYTES)
         return Frame(key.header, nonce, key.cipher.seal(nonce, plaintext, key.aad)).text()
 
     def _largest_keys(self, session: Session) -> tuple[tuple[str, int], ...]:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import hmac
 import os
-import secrets
 from collections.abc import Iterable
 from typing import Any, Final, Self
 
@@ -123,7 +122,7 @@ class Key(Immutable):
         problem = _suite_problem(suite)
         if problem is not None:
             raise ConfigurationError(problem)
-        return cls._make(secrets.token_bytes(KEY_BYTES), suite)
+        return cls._make(os.urandom(KEY_BYTES), suite)
 
     @classmethod
     def parse(cls, text: str) -> Self:

@@ -5,7 +5,7 @@ It knows lifetimes in milliseconds and nothing of tokens, keys, cookies or JSON.
 
 from __future__ import annotations
 
-import secrets
+import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -220,7 +220,7 @@ class Session(dict[str, Any]):
         """
         if self._id is None:
             self._check_open()
-            self._id = secrets.token_bytes(16)
+            self._id = os.urandom(16)
         return self._id.hex()
 
     # What a handler does to its life

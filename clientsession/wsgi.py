@@ -108,7 +108,11 @@ class SessionMiddleware:
                     self._check_secure(cookies, environ)
                     _drop_set_cookies(headers, {cookie.partition("=")[0] for cookie in cookies})
                     headers += [("Set-Cookie", cookie) for cookie in cookies]
-                _keep_private(headers, has_cookies=bool(cookies))
+                    if sessions._added in headers:  # what a middleware inside said of its own accord is not the application's word
+                        headers.remove(sessions._added)
+                sessions._added = _keep_private(headers, has_cookies=bool(cookies)) or sessions._added
+            if outer is not None:
+                outer._added = sessions._added
             if exc_info is None:
                 return start_response(status, headers)
             try:
@@ -137,7 +141,7 @@ class SessionMiddleware:
 class _RequestSessions(Sessions):
     """The sessions of one request; those of an outer middleware's jars are found through them too."""
 
-    __slots__ = ("_middleware", "_outer")
+    __slots__ = ("_added", "_middleware", "_outer")
 
     def __init__(
         self, middleware: SessionMiddleware, jars: JarTable, cookie_header: str | None, outer: _RequestSessions | None
@@ -145,6 +149,7 @@ class _RequestSessions(Sessions):
         super().__init__(jars, cookie_header)
         self._middleware = middleware
         self._outer = outer
+        self._added: tuple[str, str] | None = None  # the Cache-Control of our own that the response carries
         if outer is not None:
             self._refuse_shared_names(outer)
 
@@ -249,19 +254,20 @@ def _vary_on_cookie(headers: list[tuple[str, str]]) -> None:
     headers[positions[-1]] = (name, f"{value}, Cookie")
 
 
-def _keep_private(headers: list[tuple[str, str]], *, has_cookies: bool) -> None:
-    """``Cache-Control`` of a response that used a session (RFC 9111, 5.2.2)."""
+def _keep_private(headers: list[tuple[str, str]], *, has_cookies: bool) -> tuple[str, str] | None:
+    """``Cache-Control`` of a response that used a session (RFC 9111, 5.2.2); returns the header where the application had none."""
     positions = _positions(headers, "cache-control")
     if not positions:
-        headers.append(("Cache-Control", "private, no-store" if has_cookies else "private"))
-        return
+        added = ("Cache-Control", "private, no-store" if has_cookies else "private")
+        headers.append(added)
+        return added
     if not has_cookies:
-        return
+        return None
     directives = [text for index in positions for text in map(str.strip, _DIRECTIVE.findall(headers[index][1])) if text]
     shared = [text for text in directives if text.partition("=")[0].strip().lower() in {"public", "s-maxage"}]
     is_private = any(text.lower() in {"private", "no-store"} for text in directives)  # private="a-field" is not enough
     if is_private and not shared:
-        return
+        return None
     if shared:
         _logger.warning(
             "the response sets a session cookie and says Cache-Control: %s, which would let a cache give the cookie to others; "
@@ -274,6 +280,7 @@ def _keep_private(headers: list[tuple[str, str]], *, has_cookies: bool) -> None:
     for index in reversed(positions[1:]):
         del headers[index]
     headers[positions[0]] = (headers[positions[0]][0], ", ".join(kept))
+    return None
 
 
 def _drop_set_cookies(headers: list[tuple[str, str]], names: set[str]) -> None:

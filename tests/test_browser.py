@@ -202,7 +202,7 @@ def test_a_name_of_markup_is_shown_as_text(page: Page) -> None:
 
 def test_a_flipped_bit_signs_out_and_says_why(page: Page) -> None:
     sign_in(page)
-    told = press(page, "In session flip a bit", "One bit of session was flipped")
+    told = press(page, "In session flip a byte", "One bit of session was flipped")
     assert f"session: refused, forged. {REASONS[Reason.FORGED]}" in told
     page.get_by_role("heading", name="Good day, stranger.").wait_for()
 
@@ -263,7 +263,7 @@ def test_everything_works_without_a_script(open_context: Callable[..., BrowserCo
     page.goto("/")
     sign_in(page)
     add(page)
-    press(page, "In cart flip a bit", "One bit of cart was flipped")
+    press(page, "In cart flip a byte", "One bit of cart was flipped")
     add(page, "Fountain pen")
     press(page, "Turn and keep", "The key was turned, the old one is retiring")
     press(page, "Reset, keep my language", "The session was reset, the language kept")

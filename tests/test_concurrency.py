@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import os
-import random
 import subprocess
 import sys
 import threading
@@ -116,13 +115,13 @@ def test_no_nonce_comes_twice_in_16_threads_and_8_forked_processes(suite: Suite)
 def test_nonces_and_ids_are_all_the_system_s_random_bytes(ring: Keyring, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every bit of a nonce changes from token to token, and all of them are what the system gave."""
     given: list[bytes] = []
-    urandom = random._urandom  # what the module secrets draws from
+    urandom = os.urandom
 
     def recorded(size: int) -> bytes:
         given.append(urandom(size))
         return given[-1]
 
-    monkeypatch.setattr(random, "_urandom", recorded)
+    monkeypatch.setattr(os, "urandom", recorded)
     codec = Codec(ring, "x")
     nonces = [reference.frame_of(codec.encode({"a": 1}))[5:29] for _ in range(200)]
     assert given == nonces
@@ -270,7 +269,6 @@ def test_where_the_system_has_no_randomness_nothing_is_made_up(
     sessions, with_id = Sessions([jar], None), Sessions([jar], None)
     sessions["session"]["a"] = 1
     with monkeypatch.context() as broken:
-        broken.setattr(random, "_urandom", fail)
         broken.setattr(os, "urandom", fail)
         for use in (
             lambda: codec.encode({"a": 1}),

@@ -10,9 +10,9 @@ import copy
 import dataclasses
 import json
 import logging
+import os
 import pickle
 import pprint
-import random
 import secrets
 import traceback
 from collections.abc import Callable, Iterator
@@ -271,7 +271,7 @@ class Given:
         def fail(size: int) -> bytes:
             raise OSError("no randomness")
 
-        self.monkeypatch.setattr(random, "_urandom", fail)
+        self.monkeypatch.setattr(os, "urandom", fail)
 
 
 def typo(text: str) -> str:

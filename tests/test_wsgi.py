@@ -2001,3 +2001,23 @@ def test_a_cookie_of_4096_bytes_goes_out_and_one_letter_more_raises() -> None:
     assert opened(jar, largest) == {"x": "x" * (letters - 1)}
     letters -= 1
     assert serve(app, make_environ(cookie=sent_back(largest))).values("Set-Cookie") == []
+
+
+@pytest.mark.parametrize("written", ["session", "cart"])
+@pytest.mark.parametrize("given", [[], [("Cache-Control", "private")], [("Cache-Control", "max-age=5")]])
+def test_a_cookie_of_either_of_two_nested_middlewares_is_not_stored(written: str, given: list[tuple[str, str]]) -> None:
+    """As with one middleware for both: what the inner one says of its own accord is not taken for the application's word."""
+
+    def app(environ: Any, start_response: Any) -> list[bytes]:
+        sessions = get_sessions(environ)
+        assert (sessions["session"], sessions["cart"]) == ({}, {})
+        sessions[written]["a"] = 1
+        start_response("200 OK", [TEXT, *given])
+        return [b"x"]
+
+    expected = serve(adapter(app, SESSION, CART)).values("Cache-Control")
+    assert expected == [
+        {"": "private, no-store", "private": "private", "max-age=5": "max-age=5, private"}[given[0][1] if given else ""]
+    ]
+    for nested in (adapter(adapter(app, CART), SESSION), adapter(adapter(app, SESSION), CART)):
+        assert serve(nested).values("Cache-Control") == expected

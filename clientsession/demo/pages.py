@@ -470,11 +470,11 @@ def _lab(visitor: Visitor) -> str:
 
     cards = (
         card(
-            "Flip a bit",
-            "One bit of the sealed text is turned over, as a curious visitor might.",
+            "Flip a byte",
+            "One bit of one byte of the sealed text is turned over, as a curious visitor might.",
             "/lab/flip",
-            button("In session", "jar", "session", "flip a bit"),
-            button("In cart", "jar", "cart", "flip a bit"),
+            button("In session", "jar", "session", "flip a byte"),
+            button("In cart", "jar", "cart", "flip a byte"),
         ),
         card(
             "Swap the two",
