@@ -5,11 +5,12 @@ The public names. No framework and no adapter is imported here; the WSGI middlew
 
 from clientsession._ciphers import Suite
 from clientsession._codec import Codec
-from clientsession._jar import Event as Event  # what an observer takes, for annotations
-from clientsession._jar import EventKind as EventKind
+from clientsession._events import Event as Event  # what an observer takes, for annotations
+from clientsession._events import EventKind as EventKind
 from clientsession._jar import Jar, Sessions
 from clientsession._json import Serializer as Serializer  # likewise
-from clientsession._keys import Key, Keyring
+from clientsession._keyring import Keyring
+from clientsession._keys import Key
 from clientsession._session import Session
 from clientsession.errors import (
     ClientSessionError,

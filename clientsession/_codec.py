@@ -15,9 +15,21 @@ from typing import Any, ClassVar, Final
 from clientsession._ciphers import Suite
 from clientsession._immutable import Immutable
 from clientsession._json import Serializer, StrictJSON, has_room, is_same, shown_key
-from clientsession._keys import BoundKey, Keyring
+from clientsession._keyring import BoundRing, Keyring
+from clientsession._keys import BoundKey
 from clientsession._session import DEFAULT_DURATION, Lifetime, Origin, Session, check_duration, read_clock
-from clientsession._token import NONCE_BYTES, Frame, Sealed, inflate, parse, token_chars, unpack
+from clientsession._token import (
+    ID_BYTES,
+    NONCE_BYTES,
+    Frame,
+    Sealed,
+    deflate,
+    inflate,
+    parse,
+    room_for_body,
+    token_chars,
+    unpack,
+)
 from clientsession.errors import (
     ConfigurationError,
     ExpiredTokenError,
@@ -36,6 +48,8 @@ _MIN_MAX_SIZE: Final = 78  # a token around an empty body
 _MAX_LABEL_BYTES: Final = 256
 _MAX_SKEW_MS: Final = 60_000  # how far the clocks of two servers may be apart; Fernet allows the same
 _LARGEST_KEYS_SHOWN: Final = 5
+_MIN_PAD_TO: Final = 2
+_MAX_PAD_TO: Final = 1024  # a quarter of a cookie
 _SUITES: Final = frozenset(Suite)
 
 
@@ -60,6 +74,23 @@ def check_label(what: str, value: str, *, empty_allowed: bool = False) -> None:
         raise ConfigurationError(f"{what} must have at most {_MAX_LABEL_BYTES} bytes of UTF-8 and no control characters")
 
 
+def _check_shape(serializer: Serializer, *, compress: bool, pad_to: int | None) -> None:
+    if type(compress) is not bool:
+        raise ConfigurationError("compress must be True or False")
+    if pad_to is None:
+        return
+    if type(pad_to) is not int or not _MIN_PAD_TO <= pad_to <= _MAX_PAD_TO:
+        raise ConfigurationError(f"pad_to must be an int from {_MIN_PAD_TO} to {_MAX_PAD_TO:,}, or None")
+    if compress:
+        raise ConfigurationError("compress and pad_to do not go together: what one evens out the other gives away. Choose one")
+    try:
+        read = serializer.loads(serializer.dumps({"a": 1}) + b" ")
+    except ValueError:
+        read = {}
+    if read != {"a": 1}:
+        raise ConfigurationError("pad_to needs a serializer whose loads takes spaces after the body, as JSON readers do")
+
+
 class Codec(Immutable):
     """Seals dicts into tokens and opens them again.
 
@@ -75,6 +106,12 @@ class Codec(Immutable):
         serializer: ``dumps(dict) -> bytes`` and ``loads(bytes) -> dict`` in place of the strict JSON; ``loads`` raises a
             ``ValueError`` for bytes it cannot read, such as those an earlier serializer wrote.
         clock: the time in seconds since 1970, as ``time.time``.
+        compress: deflate a body where that makes it shorter. The length then tells more of the content: where a secret and
+            text of an attacker's choice stand in one session, each try at the secret that fits makes the token shorter (the
+            CRIME and BREACH attacks), and the length is seen by whoever sees the traffic. Leave it off unless you know that no
+            session holds both.
+        pad_to: fill the sealed body with spaces to a multiple of this many bytes, 2 to 1,024, so that a length tells only its
+            class. Not together with ``compress``.
 
     Raises:
         ConfigurationError: an argument out of range; the message says which.
@@ -92,11 +129,11 @@ class Codec(Immutable):
     max_size: int
     serializer: Serializer
     clock: Callable[[], float]
+    compress: bool
+    pad_to: int | None
     _title: str  # what errors call it: a jar's codec has the jar's name
     _lifetime: Lifetime
-    _keys: dict[bytes, BoundKey]
-    _sealing: BoundKey
-    _retiring_ids: frozenset[str]
+    _bound: BoundRing
 
     def __init__(
         self,
@@ -109,6 +146,8 @@ class Codec(Immutable):
         max_size: int = MAX_SIZE,
         serializer: Serializer | None = None,
         clock: Callable[[], float] = time.time,
+        compress: bool = False,
+        pad_to: int | None = None,
     ) -> None:
         if not isinstance(keyring, Keyring):
             del keyring  # whatever it is may be a secret, and no frame of this traceback shows it
@@ -123,8 +162,8 @@ class Codec(Immutable):
             serializer = StrictJSON()
         if not callable(getattr(serializer, "dumps", None)) or not callable(getattr(serializer, "loads", None)):
             raise ConfigurationError("serializer must have dumps(dict) -> bytes and loads(bytes) -> dict")
+        _check_shape(serializer, compress=compress, pad_to=pad_to)
         lifetime = Lifetime.of(duration, None, max_duration, ephemeral=False)
-        keys = keyring._bind(self.kind, name, audience)
         self._freeze(
             keyring=keyring,
             name=name,
@@ -134,11 +173,11 @@ class Codec(Immutable):
             max_size=max_size,
             serializer=serializer,
             clock=clock,
+            compress=compress,
+            pad_to=pad_to,
             _title=name,
             _lifetime=lifetime,
-            _keys=keys,
-            _sealing=next(iter(keys.values())),
-            _retiring_ids=frozenset(key.id for key in keyring.retiring),
+            _bound=keyring._snapshot()._bind(self.kind, name, audience),
         )
 
     def _summary(self) -> str:
@@ -175,7 +214,7 @@ class Codec(Immutable):
         if duration is not None and expires > now:  # the dead stay dead
             expires = now + check_duration("duration", duration)
         body, deflated, _ = self._write(session)
-        return self._seal(session, expires, body, deflated, now)
+        return self._seal(session, expires, body, deflated, now, self._bind(self.keyring._snapshot()))
 
     def decode(self, token: str) -> Session:
         """Open a token.
@@ -193,17 +232,25 @@ class Codec(Immutable):
         if type(token) is not str:
             hint = "; decode them as ASCII first" if isinstance(token, (bytes, bytearray)) else ""
             raise TypeError(f"a token is a str, not {type(token).__name__}{hint}")
-        frame, key = self._find(token)
+        frame, key = self._find(token, self._bind(self.keyring._snapshot()))
         return self._open(frame, key, self._lifetime, lambda: read_clock(self.clock))
 
     # For jars, in this package: the steps of both
 
     def _new(self, content: dict[str, Any], now: int) -> Session:
-        session = Session.new(self._lifetime, lambda: now)
+        session = Session.new(self._lifetime, lambda: now, measure=self._measure, limit=self.max_size)
         session.update(content)
         return session
 
-    def _find(self, token: str) -> tuple[Frame, BoundKey]:
+    def _bind(self, ring: Keyring) -> BoundRing:
+        """The keys of a snapshot of the ring, as this codec uses them; kept until the ring is another."""
+        bound = self._bound
+        if bound.ring is not ring:
+            bound = ring._bind(*self._scope)
+            self._freeze(_bound=bound)
+        return bound
+
+    def _find(self, token: str, bound: BoundRing) -> tuple[Frame, BoundKey]:
         """The frame of a token and the key it names; nothing is decrypted.
 
         Raises:
@@ -211,7 +258,7 @@ class Codec(Immutable):
             UnknownKeyError: no key of the ring has this id.
         """
         frame = parse(token, self.max_size - self._name_size)
-        key = self._keys.get(frame.header)
+        key = bound.keys.get(frame.header)
         if key is None:
             raise UnknownKeyError(3) if frame.header[0] in _SUITES else MalformedTokenError(2)
         return frame, key
@@ -247,10 +294,14 @@ class Codec(Immutable):
         content = None if body is None else self._read(body)
         if body is None or content is None:
             return MalformedTokenError(9)
+        if self.pad_to is not None:
+            body = body.rstrip(b" ")  # so that what is compared in the end is the content
         return Session(
             content,
             lifetime=lifetime,
             clock=clock,
+            measure=self._measure,
+            limit=self.max_size,
             created=sealed.created,
             expires=expires,
             id=sealed.id,
@@ -307,20 +358,48 @@ class Codec(Immutable):
         origin = session._origin
         content = dict(session)
         if origin is None:
-            return self._dump(content), False, True
+            return *self._shaped(self._dump(content), session), True
         try:
             body = self._dump(content)
         except SerializationError:
             # What another writer sealed, and nobody changed, goes out as it came, even where this serializer refuses it.
             if not is_same(content, self._read(origin.body)):
                 raise
-            return origin.raw, origin.deflated, False
+            return *self._unchanged(origin, session), False
         # Where the bytes differ the content may not: another writer's spacing is no change.
         if body != origin.body and not is_same(content, self._read(origin.body)):
-            return body, False, True
-        return origin.raw, origin.deflated, False
+            return *self._shaped(body, session), True
+        return *self._unchanged(origin, session), False
 
-    def _seal(self, session: Session, expires: int, body: bytes, deflated: bool, now: int) -> str:
+    def _shaped(self, body: bytes, session: Session) -> tuple[bytes, bool]:
+        """A body as it is sealed, deflated or padded where that is asked for; and whether it is deflated."""
+        if self.compress:
+            deflated = deflate(body)
+            return (body, False) if deflated is None else (deflated, True)
+        if self.pad_to is not None:
+            with_id = session._id is not None
+            beside = ID_BYTES if with_id else 0  # it is part of the class: the length does not tell whether there is one
+            filled = body or b"{}"
+            room = room_for_body(self.max_size - self._name_size, with_id=with_id)
+            if len(filled) <= room:  # filling never makes a session too large: at the limit, the limit is the class
+                wanted = -(-(beside + len(filled)) // self.pad_to) * self.pad_to - beside
+                return filled.ljust(min(wanted, room)), False
+        return body, False
+
+    def _unchanged(self, origin: Origin, session: Session) -> tuple[bytes, bool]:
+        """The body of content that was opened and not changed: as it came, but for the padding."""
+        if self.pad_to is None or self._size_of(len(origin.body), session) > self.max_size:
+            return origin.raw, origin.deflated
+        return self._shaped(origin.body, session)
+
+    def _size_of(self, body_bytes: int, session: Session) -> int:
+        return self._name_size + token_chars(body_bytes, with_id=session._id is not None)
+
+    def _measure(self, session: Session) -> int:
+        """What ``max_size`` is compared with, if the session were sealed now."""
+        return self._size_of(len(self._write(session)[0]), session)
+
+    def _seal(self, session: Session, expires: int, body: bytes, deflated: bool, now: int, bound: BoundRing) -> str:
         """The token of a session.
 
         Raises:
@@ -330,11 +409,11 @@ class Codec(Immutable):
         expires = self._lifetime.capped(session._created, expires)
         if expires <= now:
             raise ExpiredTokenError
-        size = self._name_size + token_chars(len(body), with_id=session._id is not None)
+        size = self._size_of(len(body), session)
         if size > self.max_size:
             raise SessionTooLargeError(self._title, size, self.max_size, self._largest_keys(session))
         plaintext = Sealed(session._created, expires, session._id, session._ephemeral, deflated, body).pack()
-        key = self._sealing
+        key = bound.sealing
         nonce = os.urandom(NONCE_BYTES)
         return Frame(key.header, nonce, key.cipher.seal(nonce, plaintext, key.aad)).text()
 

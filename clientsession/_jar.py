@@ -5,20 +5,22 @@ It knows no framework: a Cookie header comes in as text, Set-Cookie values go ou
 
 from __future__ import annotations
 
-import enum
 import logging
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
+from functools import partial
 from types import EllipsisType
 from typing import Any, Final
 
 from clientsession._codec import NOT_A_KEYRING, Codec, check_label
 from clientsession._cookies import MAX_HEADER_CHARS, SetCookie, find_cookies
+from clientsession._events import Event, EventKind, Throttle, log_event
 from clientsession._immutable import Immutable
 from clientsession._json import Serializer
-from clientsession._keys import BoundKey, Keyring
+from clientsession._keyring import BoundRing, Keyring
+from clientsession._keys import BoundKey
 from clientsession._session import DEFAULT_DURATION, Lifetime, Session, check_duration, read_clock
 from clientsession._token import Frame
 from clientsession.errors import (
@@ -31,40 +33,10 @@ from clientsession.errors import (
 )
 
 MAX_CANDIDATES: Final = 4  # cookies of one name that are decrypted; a browser sends one for each path and domain it has
+MAX_FORMER_SCOPES: Final = 8  # each is a Set-Cookie header of its own
 LARGE_REQUEST_BYTES: Final = 7168  # proxies and WSGI servers cap a header at about 8 KB, and others' cookies share it
 
 _logger: Final = logging.getLogger("clientsession")
-
-
-class EventKind(enum.StrEnum):
-    """What happened to a session in a jar."""
-
-    OPENED = "opened"
-    REFUSED = "refused"
-    SEALED = "sealed"
-    EXTENDED = "extended"
-    RESEALED = "resealed"
-    DELETED = "deleted"
-    TOO_LARGE = "too_large"
-
-
-@dataclass(frozen=True)
-class Event:
-    """What an observer is told; never content, and nothing a client made up.
-
-    Attributes:
-        kind: what happened.
-        jar: the jar's name.
-        reason: why, where a cookie was refused.
-        key_id: of the key that sealed or opened, or that a refused token named, where it is one of the ring's.
-        size: bytes of name and value of the cookie that came or goes out; of a refused one, all of its name together.
-    """
-
-    kind: EventKind
-    jar: str
-    reason: Reason | None = None
-    key_id: str | None = None
-    size: int | None = None
 
 
 class CookieCodec(Codec):
@@ -96,6 +68,15 @@ class Jar(Immutable):
             ``ValueError`` for bytes it cannot read, such as those an earlier serializer wrote.
         clock: the time in seconds since 1970, as ``time.time``.
         observer: called with an :class:`Event` for everything that happens; it must not raise.
+        former_scopes: ``(path, domain)`` of where this cookie used to live, at most 8. A browser keeps those beside the new
+            one, and of two that open neither is taken: where it sent several, and where the cookie it sent is set or deleted,
+            those of the former scopes are deleted.
+        compress: deflate a body where that makes it shorter. The length then tells more of the content: where a secret and
+            text of an attacker's choice stand in one session, each try at the secret that fits makes the cookie shorter (the
+            CRIME and BREACH attacks), and the length is seen by whoever sees the traffic. Leave it off unless you know that no
+            session holds both.
+        pad_to: fill the sealed body with spaces to a multiple of this many bytes, 2 to 1,024, so that a length tells only its
+            class. Not together with ``compress``.
 
     Raises:
         ConfigurationError: an argument out of range, or attributes that browsers refuse together.
@@ -120,11 +101,16 @@ class Jar(Immutable):
     serializer: Serializer
     clock: Callable[[], float]
     observer: Callable[[Event], object] | None
+    former_scopes: tuple[tuple[str, str | None], ...]
+    compress: bool
+    pad_to: int | None
     codec: Codec
     """Seals and opens this jar's cookie values directly."""
     _lifetime: Lifetime
     _set_cookie: SetCookie
+    _former_deletions: tuple[str, ...]
     _max_age_seconds: int | None
+    _throttle: Throttle
 
     def __init__(
         self,
@@ -147,6 +133,9 @@ class Jar(Immutable):
         serializer: Serializer | None = None,
         clock: Callable[[], float] = time.time,
         observer: Callable[[Event], object] | None = None,
+        former_scopes: Iterable[tuple[str, str | None]] = (),
+        compress: bool = False,
+        pad_to: int | None = None,
     ) -> None:
         if not isinstance(keyring, Keyring):
             del keyring  # whatever it is may be a secret, and no frame of this traceback shows it
@@ -159,15 +148,16 @@ class Jar(Immutable):
         if observer is not None and not callable(observer):
             raise ConfigurationError("observer must be a function that takes an event")
         lifetime = Lifetime.of(duration, active_duration, max_duration, ephemeral)
-        set_cookie = SetCookie(
+        scoped = partial(
+            SetCookie,
             name if cookie_name is None else cookie_name,
-            path=path,
-            domain=domain,
             secure=secure,
             httponly=httponly,
             samesite=samesite,
             partitioned=partitioned,
         )
+        set_cookie = scoped(path=path, domain=domain)
+        former = _former_scopes(former_scopes, (path, domain))
         codec = CookieCodec(
             keyring,
             set_cookie.name,
@@ -176,6 +166,8 @@ class Jar(Immutable):
             audience=audience,
             serializer=serializer,
             clock=clock,
+            compress=compress,
+            pad_to=pad_to,
         )
         codec._freeze(_title=name)
         self._freeze(
@@ -197,10 +189,15 @@ class Jar(Immutable):
             serializer=codec.serializer,
             clock=clock,
             observer=observer,
+            former_scopes=former,
+            compress=compress,
+            pad_to=pad_to,
             codec=codec,
             _lifetime=lifetime,
             _set_cookie=set_cookie,
+            _former_deletions=tuple(_former_deletion(scoped, scope) for scope in former),
             _max_age_seconds=None if max_age is None else -(-check_duration("max_age", max_age) // 1000),
+            _throttle=Throttle(),
         )
 
     def _summary(self) -> str:
@@ -208,14 +205,18 @@ class Jar(Immutable):
 
     # For Sessions, in this module
 
-    def _open(self, values: list[str], clock: Callable[[], int]) -> Session | _Refusal:
+    def _new(self, clock: Callable[[], int], refusal: Reason | None) -> Session:
+        codec = self.codec
+        return Session.new(self._lifetime, clock, measure=codec._measure, limit=codec.max_size, refusal=refusal)
+
+    def _open(self, values: list[str], clock: Callable[[], int], bound: BoundRing) -> Session | _Refusal:
         """The session of the values that came under this cookie's name, or why there is none."""
         codec = self.codec
         candidates: list[tuple[Frame, BoundKey]] = []
         refusals: list[_Refusal] = []
         for value in dict.fromkeys(values):  # the same value twice is one
             try:
-                candidates.append(codec._find(value))
+                candidates.append(codec._find(value, bound))
             except TokenError as error:
                 refusals.append(_Refusal(error.reason, None, error.question))
         if len(candidates) > MAX_CANDIDATES:
@@ -232,15 +233,42 @@ class Jar(Immutable):
             return _Refusal(Reason.AMBIGUOUS, None, 0)
         return max(refusals, key=lambda refusal: refusal.question)
 
-    def _cookie(self, session: Session, body: bytes, deflated: bool, now: int) -> tuple[str, int]:
+    def _cookie(self, session: Session, body: bytes, deflated: bool, now: int, bound: BoundRing) -> tuple[str, int]:
         """The Set-Cookie value of a session, and the bytes of name and value in it."""
-        token = self.codec._seal(session, session._expires, body, deflated, now)
+        token = self.codec._seal(session, session._expires, body, deflated, now, bound)
         max_age = None
         if not session._ephemeral:
             max_age = -(-(session._expires - now) // 1000)
             if self._max_age_seconds is not None:
                 max_age = min(max_age, self._max_age_seconds)
         return self._set_cookie.value(token, max_age), len(self.cookie_name) + len(token)
+
+    def _tell(self, event: Event, now: int) -> None:
+        """Pass an event to the log and to the observer."""
+        log_event(event, self._throttle, now)
+        if self.observer is not None:
+            self.observer(event)
+
+
+def _former_scopes(scopes: Iterable[tuple[str, str | None]], own: tuple[str, str | None]) -> tuple[tuple[str, str | None], ...]:
+    wanted = 'former_scopes must be a list of (path, domain) pairs, such as [("/shop", None)]'
+    if isinstance(scopes, (str, bytes)) or not isinstance(scopes, Iterable):
+        raise ConfigurationError(wanted)
+    former = tuple(scopes)
+    if not all(isinstance(scope, tuple) and len(scope) == 2 for scope in former):
+        raise ConfigurationError(wanted)
+    if own in former:
+        raise ConfigurationError("former_scopes has the path and domain that the jar has now: remove that pair")
+    if len(set(former)) < len(former) or len(former) > MAX_FORMER_SCOPES:
+        raise ConfigurationError(f"former_scopes must hold at most {MAX_FORMER_SCOPES} pairs, each once")
+    return former
+
+
+def _former_deletion(scoped: Callable[..., SetCookie], scope: tuple[str, str | None]) -> str:
+    try:
+        return scoped(path=scope[0], domain=scope[1]).deletion()
+    except ConfigurationError as error:
+        raise ConfigurationError(f"former_scopes: {error}") from None
 
 
 @dataclass(frozen=True, slots=True)
@@ -254,10 +282,11 @@ class _Refusal:
 
 @dataclass(frozen=True, slots=True)
 class _Visit:
-    """One jar that this request has used: its session, how many bytes of cookie came for it, and whether any did."""
+    """One jar that this request has used: its session, its keys, and how many cookies, of how many bytes, came for it."""
 
     session: Session
-    sent: bool
+    bound: BoundRing
+    sent: int
     sent_bytes: int
     extended: bool
 
@@ -269,6 +298,11 @@ class _Answer:
     set_cookie: str | None
     event: Event | None
     cookie_bytes: int
+    former_deletions: tuple[str, ...] = ()
+
+    @property
+    def set_cookies(self) -> tuple[str, ...]:
+        return (*self.former_deletions, *((self.set_cookie,) if self.set_cookie is not None else ()))
 
 
 class JarTable:
@@ -317,7 +351,7 @@ class Sessions:
         TypeError: the header is neither ``str`` nor None.
     """
 
-    __slots__ = ("_answers", "_cookie_names", "_found", "_given_up", "_header", "_jars", "_now", "_visits")
+    __slots__ = ("_answers", "_cookie_names", "_found", "_given_up", "_header", "_jars", "_now", "_rings", "_visits")
 
     def __init__(self, jars: Iterable[Jar], cookie_header: str | None) -> None:
         if cookie_header is not None and not isinstance(cookie_header, str):
@@ -329,6 +363,7 @@ class Sessions:
         self._found: dict[str, list[str]] | None = None
         self._visits: dict[str, _Visit] = {}
         self._now: dict[int, int] = {}  # by the identity of the clock, which need not be hashable
+        self._rings: dict[int, Keyring] = {}  # likewise
         self._given_up: set[str] = set()
         self._answers: tuple[str, ...] | None = None
 
@@ -375,11 +410,11 @@ class Sessions:
         """
         if self._answers is None:
             answers = self._commit()
-            self._answers = tuple(answer.set_cookie for answer in answers if answer.set_cookie is not None)
+            self._answers = tuple(value for answer in answers for value in answer.set_cookies)
             self._warn_of_size(sum(answer.cookie_bytes for answer in answers))
             for answer in answers:
                 if answer.event is not None:
-                    _tell(self._jars[answer.event.jar], answer.event)
+                    self._tell(self._jars[answer.event.jar], answer.event)
         return list(self._answers)
 
     def _commit(self) -> list[_Answer]:
@@ -397,7 +432,7 @@ class Sessions:
             except ClientSessionError as error:
                 errors.append(error)
                 if isinstance(error, SessionTooLargeError):
-                    _tell(jar, Event(EventKind.TOO_LARGE, name, None, jar.keyring.sealing.id, error.size))
+                    self._tell(jar, Event(EventKind.TOO_LARGE, name, None, visit.bound.sealing.key_id, error.size))
             finally:
                 visit.session._closed = name in self._given_up
         if errors:
@@ -410,7 +445,18 @@ class Sessions:
         return answers
 
     def _answer(self, jar: Jar, visit: _Visit) -> _Answer:
-        """What ``commit`` answers for one jar: a deletion, a cookie, or, as mostly, nothing.
+        """What ``commit`` answers for one jar, with the deletions for where its cookie used to live.
+
+        Where several cookies came, those may be among them; and a cookie that is set or deleted here alone would leave the one
+        there as the second of two, or a signed-out user signed in.
+        """
+        answer = self._own_answer(jar, visit)
+        if visit.sent > 1 or (visit.sent and answer.set_cookie is not None):
+            return replace(answer, former_deletions=jar._former_deletions)
+        return answer
+
+    def _own_answer(self, jar: Jar, visit: _Visit) -> _Answer:
+        """A deletion, a cookie, or, as mostly, nothing.
 
         Few writes is a safety property: a slow read that sent an old cookie again would undo a logout or another request's cart.
         """
@@ -426,12 +472,12 @@ class Sessions:
             kind = EventKind.SEALED
         elif visit.extended:
             kind = EventKind.EXTENDED
-        elif origin.key_id in jar.codec._retiring_ids:
+        elif origin.key_id in visit.bound.retiring_ids:
             kind = EventKind.RESEALED
         else:
             return _Answer(None, None, visit.sent_bytes)
-        set_cookie, size = jar._cookie(session, body, deflated, now)
-        return _Answer(set_cookie, Event(kind, jar.name, None, jar.keyring.sealing.id, size), size)
+        set_cookie, size = jar._cookie(session, body, deflated, now, visit.bound)
+        return _Answer(set_cookie, Event(kind, jar.name, None, visit.bound.sealing.key_id, size), size)
 
     def _visit(self, name: str) -> _Visit:
         """Use a jar for the first time in this request."""
@@ -443,22 +489,23 @@ class Sessions:
                 f"the session {name!r} is used for the first time after the response has started; use it before start_response"
             )
         now = self._time(jar)
+        bound = jar.codec._bind(self._ring(jar))
         extended = False
         values = self._values(jar)
         sent_bytes = sum(len(jar.cookie_name) + len(value) for value in values or ())
         if values is None:
             opened: Session | _Refusal | None = _Refusal(Reason.MALFORMED, None, 0)
         else:
-            opened = jar._open(values, lambda: now) if values else None
+            opened = jar._open(values, lambda: now, bound) if values else None
         if isinstance(opened, Session):
             session = opened
             extended = session._extend()
-            _tell(jar, Event(EventKind.OPENED, name, None, session.key_id, sent_bytes))
+            self._tell(jar, Event(EventKind.OPENED, name, None, session.key_id, sent_bytes))
         else:
-            session = Session.new(jar._lifetime, lambda: now, None if opened is None else opened.reason)
+            session = jar._new(lambda: now, None if opened is None else opened.reason)
             if opened is not None:
-                _tell(jar, Event(EventKind.REFUSED, name, opened.reason, opened.key_id, sent_bytes))
-        visit = self._visits[name] = _Visit(session, values is None or bool(values), sent_bytes, extended)
+                self._tell(jar, Event(EventKind.REFUSED, name, opened.reason, opened.key_id, sent_bytes))
+        visit = self._visits[name] = _Visit(session, bound, 1 if values is None else len(values), sent_bytes, extended)
         return visit
 
     def _values(self, jar: Jar) -> list[str] | None:
@@ -476,23 +523,30 @@ class Sessions:
             now = self._now[id(jar.clock)] = read_clock(jar.clock)
         return now
 
+    def _ring(self, jar: Jar) -> Keyring:
+        """This request's one look at the jar's keys."""
+        ring = self._rings.get(id(jar.keyring))
+        if ring is None:
+            ring = self._rings[id(jar.keyring)] = jar.keyring._snapshot()
+        return ring
+
+    def _tell(self, jar: Jar, event: Event) -> None:
+        jar._tell(event, self._time(jar))
+
     def _warn_of_size(self, used_bytes: int) -> None:
         if not used_bytes:  # nothing of the client's opened: its junk fills no log
             return
         unused = [jar for name, jar in self._jars.items() if name not in self._visits]
         total = used_bytes + sum(len(jar.cookie_name) + len(value) for jar in unused for value in self._values(jar) or ())
-        if total > LARGE_REQUEST_BYTES:
+        if total <= LARGE_REQUEST_BYTES:
+            return
+        jar = next(iter(self._jars.values()))
+        note = jar._throttle.note("large", self._time(jar))
+        if note is not None:
             _logger.warning(
                 "the session cookies of one client take %d bytes together: servers and proxies refuse headers of about 8,190, "
-                "and other cookies share them; keep less in %s",
+                "and other cookies share them; keep less in %s%s",
                 total,
                 ", ".join(self._jars),
+                note,
             )
-
-
-def _tell(jar: Jar, event: Event) -> None:
-    """Pass an event to the jar's observer, and a refusal to the log."""
-    if event.kind is EventKind.REFUSED:
-        _logger.info("session cookie refused: jar=%s reason=%s key=%s bytes=%s", event.jar, event.reason, event.key_id, event.size)
-    if jar.observer is not None:
-        jar.observer(event)

@@ -1,6 +1,6 @@
-"""Key and Keyring: secrets, their ids and their roles.
+"""Key: a secret, its suite and its id.
 
-It knows how everything is derived from a secret (docs/SPEC.md) and nothing of sessions, times, cookies or files. No function
+It knows how everything is derived from a secret (docs/SPEC.md) and nothing of rings, sessions, times, cookies or files. No function
 here raises while a local variable of its frame holds a secret, so that a traceback with captured locals shows none.
 """
 
@@ -9,8 +9,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import os
-from collections.abc import Iterable
-from typing import Any, Final, Self
+from typing import Final, Self
 
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
@@ -34,7 +33,7 @@ _SALT_BYTES: Final = 16
 _ARGON2_PASSES: Final = 3  # RFC 9106, 4: the second recommended option, for 64 MiB
 _ARGON2_MEMORY_BYTES: Final = 64 * 1024 * 1024
 
-_HOW_TO_MAKE: Final = "Make a key with `clientsession keygen`"
+HOW_TO_MAKE: Final = "Make a key with `clientsession keygen`"
 
 
 def pae(*pieces: bytes) -> bytes:
@@ -62,11 +61,11 @@ def _checksum(suite: int, secret: bytes) -> bytes:
 def _secret_problem(secret: bytes) -> str | None:
     """What is wrong with a secret, without any of it."""
     if len(secret) < _MIN_SECRET_BYTES:
-        return f"the secret has {len(secret)} bytes and must have {_MIN_SECRET_BYTES} or more. {_HOW_TO_MAKE}"
+        return f"the secret has {len(secret)} bytes and must have {_MIN_SECRET_BYTES} or more. {HOW_TO_MAKE}"
     if len(secret) > _MAX_SECRET_BYTES:
         return f"the secret has {len(secret):,} bytes and must have at most {_MAX_SECRET_BYTES:,}"
     if len(set(secret)) < _MIN_DISTINCT_BYTES:
-        return f"the secret repeats a few bytes over and over and can be guessed. {_HOW_TO_MAKE}"
+        return f"the secret repeats a few bytes over and over and can be guessed. {HOW_TO_MAKE}"
     if _PREFIX.encode() in secret[:16]:  # quotes or white space may have come along
         return f"this is an exported key ({_PREFIX}…), not a secret: give it to Key.parse"
     return None
@@ -77,7 +76,7 @@ def _text_problem(text: object) -> str | None:
     if not isinstance(text, str):
         return f"Key.parse takes the text of a key ({_PREFIX}…), not {type(text).__name__}"
     if not text.startswith(_PREFIX):
-        return f"this is not the text of a key: it must start with {_PREFIX} and nothing may stand before it. {_HOW_TO_MAKE}"
+        return f"this is not the text of a key: it must start with {_PREFIX} and nothing may stand before it. {HOW_TO_MAKE}"
     if text != text.strip():
         return "white space follows the text of the key: remove it"
     if len(text) > 2 * _MAX_SECRET_BYTES:
@@ -250,110 +249,3 @@ def _suite_problem(suite: object) -> str | None:
     if isinstance(suite, Suite):
         return None
     return f"suite must be one of {', '.join(Suite.__members__)} of clientsession.Suite"
-
-
-_NO_KEY: Any = None  # an empty ring is a ConfigurationError like any other, and not a TypeError
-
-
-class Keyring(Immutable):
-    """The keys of a site by role. It does not change; make another one to rotate.
-
-    Args:
-        sealing: seals, and opens.
-        accepting: open too. A new key stands here on every server before it is made the sealing one.
-        retiring: open too, and what they sealed is sealed anew when it is read. A former sealing key stands here until its last
-            token has expired.
-
-    Raises:
-        ConfigurationError: something that is no Key, or two keys of one id.
-    """
-
-    __slots__ = ("_accepting", "_retiring", "_sealing")
-    _sealing: Key
-    _accepting: tuple[Key, ...]
-    _retiring: tuple[Key, ...]
-
-    def __init__(self, sealing: Key = _NO_KEY, /, *, accepting: Iterable[Key] = (), retiring: Iterable[Key] = ()) -> None:
-        problem = None
-        keys: dict[str, Key] = {}
-        roles: dict[str, tuple[Key, ...]] = {}
-        for role, members in (("sealing", (sealing,)), ("accepting", accepting), ("retiring", retiring)):
-            if isinstance(members, (str, bytes, Key)) or not isinstance(members, Iterable):
-                problem = f"{role} takes a list of keys: write {role}=[key]"
-                break
-            roles[role] = tuple(members)
-            for key in roles[role]:
-                if key is None and role == "sealing":
-                    problem = "a ring needs a key that seals: write Keyring(key)"
-                elif not isinstance(key, Key):
-                    problem = f"{role} takes Key objects, not {type(key).__name__}; make one with Key.parse(text)"
-                elif key.id in keys:
-                    problem = f"the key {key.id} stands in the ring twice; remove one"
-                else:
-                    keys[key.id] = key
-        if problem is not None:
-            # A text given in place of a key may be a secret: no local variable shows it.
-            sealing = accepting = retiring = members = key = None  # type: ignore[assignment]
-            keys.clear()
-            roles.clear()
-            raise ConfigurationError(problem)
-        self._freeze(_sealing=sealing, _accepting=roles["accepting"], _retiring=roles["retiring"])
-
-    @classmethod
-    def from_env(cls) -> Self:
-        """A ring from ``CLIENTSESSION_KEY``, ``CLIENTSESSION_ACCEPTED_KEYS`` and ``CLIENTSESSION_RETIRING_KEYS``.
-
-        The first holds one key, after which one line feed may stand; the others, which may be absent, hold several, separated
-        by white space.
-
-        Raises:
-            ConfigurationError: a variable is missing or holds something else. The message names it and shows none of it.
-        """
-        if not os.environ.get("CLIENTSESSION_KEY"):
-            raise ConfigurationError(
-                f"CLIENTSESSION_KEY is not set. {_HOW_TO_MAKE} and set it in the environment of every worker: "
-                "export CLIENTSESSION_KEY=csk1_…"
-            )
-        return cls(
-            _key_from_env("CLIENTSESSION_KEY", 0),
-            accepting=_keys_from_env("CLIENTSESSION_ACCEPTED_KEYS"),
-            retiring=_keys_from_env("CLIENTSESSION_RETIRING_KEYS"),
-        )
-
-    @property
-    def sealing(self) -> Key:
-        """The key that seals."""
-        return self._sealing
-
-    @property
-    def accepting(self) -> tuple[Key, ...]:
-        """Keys that open too."""
-        return self._accepting
-
-    @property
-    def retiring(self) -> tuple[Key, ...]:
-        """Keys that open too, and whose tokens are sealed anew when read."""
-        return self._retiring
-
-    def _bind(self, kind: str, name: str, audience: str) -> dict[bytes, BoundKey]:
-        """All keys as one codec uses them, by the first bytes of their tokens; the sealing one first."""
-        keys = (self._sealing, *self._accepting, *self._retiring)
-        return {bound.header: bound for bound in (key._bind(kind, name, audience) for key in keys)}
-
-    def _summary(self) -> str:
-        accepting, retiring = (", ".join(key.id for key in keys) for keys in (self._accepting, self._retiring))
-        return f"sealing {self._sealing.id}, accepting [{accepting}], retiring [{retiring}]"
-
-
-def _key_from_env(variable: str, index: int) -> Key:
-    """One key of a variable; the texts stay out of every local variable."""
-    try:
-        if variable == "CLIENTSESSION_KEY":
-            return Key.parse(os.environ[variable].removesuffix("\n"))
-        return Key.parse(os.environ[variable].split()[index])
-    except ConfigurationError as error:
-        raise ConfigurationError(f"{variable}: {error}") from None
-
-
-def _keys_from_env(variable: str) -> list[Key]:
-    return [_key_from_env(variable, index) for index in range(len(os.environ.get(variable, "").split()))]

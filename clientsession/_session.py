@@ -130,6 +130,8 @@ class Session(dict[str, Any]):
         "_expires",
         "_id",
         "_lifetime",
+        "_limit",
+        "_measure",
         "_origin",
         "_refusal",
         "_retimed",
@@ -141,6 +143,8 @@ class Session(dict[str, Any]):
         *,
         lifetime: Lifetime,
         clock: Callable[[], int],
+        measure: Callable[[Session], int],
+        limit: int,
         created: int,
         expires: int,
         id: bytes | None,
@@ -151,6 +155,8 @@ class Session(dict[str, Any]):
         super().__init__(content)
         self._lifetime = lifetime
         self._clock = clock
+        self._measure = measure
+        self._limit = limit
         self._created = created
         self._expires = expires
         self._id = id
@@ -162,13 +168,23 @@ class Session(dict[str, Any]):
         self._closed = False
 
     @classmethod
-    def new(cls, lifetime: Lifetime, clock: Callable[[], int], refusal: Reason | None = None) -> Self:
+    def new(
+        cls,
+        lifetime: Lifetime,
+        clock: Callable[[], int],
+        *,
+        measure: Callable[[Session], int],
+        limit: int,
+        refusal: Reason | None = None,
+    ) -> Self:
         """An empty session that starts now."""
         now = clock()
         return cls(
             {},
             lifetime=lifetime,
             clock=clock,
+            measure=measure,
+            limit=limit,
             created=now,
             expires=now + lifetime.duration,
             id=None,
@@ -222,6 +238,24 @@ class Session(dict[str, Any]):
             self._check_open()
             self._id = os.urandom(16)
         return self._id.hex()
+
+    @property
+    def size(self) -> int:
+        """Bytes of the cookie, name and value, if the session were sealed now; of a codec's token, its characters.
+
+        Raises:
+            SerializationError: something in it would not be read back as it is; names the path.
+        """
+        return self._measure(self)
+
+    @property
+    def size_left(self) -> int:
+        """Bytes left of what a cookie may have (4,096), or a codec's token (its ``max_size``); below 0 where it is too large.
+
+        Raises:
+            SerializationError: something in it would not be read back as it is; names the path.
+        """
+        return self._limit - self._measure(self)
 
     # What a handler does to its life
 

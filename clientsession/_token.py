@@ -119,6 +119,11 @@ def token_chars(body_bytes: int, *, with_id: bool) -> int:
     return -(-(HEADER_BYTES + NONCE_BYTES + plaintext + TAG_BYTES) * 4 // 3)
 
 
+def room_for_body(chars: int, *, with_id: bool) -> int:
+    """How many bytes the largest body has that a token of this many characters takes; below 0 where it takes none."""
+    return chars * 3 // 4 - HEADER_BYTES - NONCE_BYTES - TAG_BYTES - PLAINTEXT_OVERHEAD_BYTES - (ID_BYTES if with_id else 0)
+
+
 # From here on there is content in the local variables: what is wrong is told by None, so that no frame with content is part of the
 # traceback of a refusal.
 
@@ -157,3 +162,12 @@ def inflate(body: bytes) -> bytes | None:
     if len(inflated) > MAX_BODY_BYTES or not stream.eof or stream.unused_data:
         return None
     return inflated
+
+
+def deflate(body: bytes) -> bytes | None:
+    """A body as one raw deflate stream, or None where that is no shorter, or a reader would not inflate it."""
+    if len(body) > MAX_BODY_BYTES:
+        return None
+    stream = zlib.compressobj(zlib.Z_BEST_COMPRESSION, zlib.DEFLATED, -zlib.MAX_WBITS)
+    deflated = stream.compress(body) + stream.flush()
+    return deflated if len(deflated) < len(body) else None

@@ -74,11 +74,12 @@ class SessionTooLargeError(ClientSessionError, ValueError):
         super().__init__(name, size, limit, largest)
 
     def __str__(self) -> str:
-        keys = ", ".join(f"{key} ({size:,} bytes)" for key, size in self.largest)
-        return (
+        rows = [f"{size:>9,} bytes of JSON  {key}" for key, size in self.largest] or ["none"]
+        problem = (
             f"the session {self.name!r} takes {self.size:,} bytes sealed, {self.size - self.limit:,} more than the limit of "
-            f"{self.limit:,}; keep less in it (an id in place of a record). Largest keys: {keys or 'none'}"
+            f"{self.limit:,}; keep less in it (an id in place of a record). Its largest keys:"
         )
+        return "\n".join((problem, *rows))
 
 
 class SessionCommittedError(ClientSessionError, RuntimeError):

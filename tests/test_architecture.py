@@ -18,7 +18,9 @@ PACKAGE = Path(clientsession.__file__).parent
 LAYERS = [
     {"errors", "_immutable"},
     {"_ciphers", "_token", "_json", "_session", "_cookies"},
-    {"_keys"},
+    {"_keys", "_events"},
+    {"_keyfile"},
+    {"_keyring"},
     {"_codec"},
     {"_jar"},
     {""},  # the package itself: clientsession/__init__.py
@@ -129,10 +131,19 @@ def test_the_public_names_are_exact() -> None:
     assert clientsession.wsgi.__all__ == ["SessionMiddleware", "get_sessions"]
 
 
+# The one place where all errors are caught: what a secret manager's client raises cannot be listed, and must log nobody out.
+CATCHES_ALL = {("_keyring.py", "_CallableSource")}
+
+
 def test_no_security_decision_is_an_assert_and_nothing_is_caught_wholesale() -> None:
+    wholesale = set()
     for path in PACKAGE.rglob("*.py"):
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            assert not isinstance(node, ast.Assert), path
-            if isinstance(node, ast.ExceptHandler):
-                assert node.type is not None, path
-                assert not {"Exception", "BaseException"} & {n.id for n in ast.walk(node.type) if isinstance(n, ast.Name)}, path
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        for part in tree.body:
+            for node in ast.walk(part):
+                assert not isinstance(node, ast.Assert), path
+                if isinstance(node, ast.ExceptHandler):
+                    assert node.type is not None, path
+                    if {"Exception", "BaseException"} & {n.id for n in ast.walk(node.type) if isinstance(n, ast.Name)}:
+                        wholesale.add((path.name, getattr(part, "name", "")))
+    assert wholesale == CATCHES_ALL

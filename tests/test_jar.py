@@ -480,7 +480,8 @@ def test_a_session_too_large_says_its_size_and_its_largest_keys(client: Client) 
     assert [size for _, size in error.largest] == sorted((size for _, size in error.largest), reverse=True)
     assert [key for key, _ in error.largest][:2] == ["'large'", f"'{'k' * 40}'…"]
     assert len(error.largest) == 5
-    assert "'large' (4,010 bytes)" in str(error)
+    assert str(error).splitlines()[1] == "    4,010 bytes of JSON  'large'"
+    assert len(str(error).splitlines()) == 6
     assert f"takes {error.size:,} bytes" in str(error)
     assert "4,096" in str(error)
     assert "\x1b" not in str(error)

@@ -143,8 +143,8 @@ def objects(ring: Keyring, clock: Clock) -> dict[str, Any]:
         "decoded": codec.decode(codec.encode({"a": 1})),
         "middleware": middleware,
         "environ": environ,
-        "bound-key": codec._sealing,
-        "cipher": codec._sealing.cipher,
+        "bound-key": codec._bound.sealing,
+        "cipher": codec._bound.sealing.cipher,
     }
 
 

@@ -1,0 +1,105 @@
+"""Event: what happened to a session in a jar; and the log of it, which no client can fill.
+
+It knows no session, token or key: an event is names and numbers.
+"""
+
+from __future__ import annotations
+
+import enum
+import logging
+from dataclasses import dataclass
+from typing import Final
+
+from clientsession.errors import Reason
+
+LINES_PER_WINDOW: Final = 10  # of one kind and reason: enough to see what it is, and never a full disk
+WINDOW_MS: Final = 60_000
+
+_logger: Final = logging.getLogger("clientsession")
+
+
+class EventKind(enum.StrEnum):
+    """What happened to a session in a jar."""
+
+    OPENED = "opened"
+    """The client's cookie opened."""
+    REFUSED = "refused"
+    """The client's cookie did not open; the event's ``reason`` says why."""
+    SEALED = "sealed"
+    """The session was changed, or is new, and its cookie goes out."""
+    EXTENDED = "extended"
+    """It was used close to its end, which moved on."""
+    RESEALED = "resealed"
+    """It was read, and had been sealed by a retiring key."""
+    DELETED = "deleted"
+    """The client is told to drop its cookie."""
+    TOO_LARGE = "too_large"
+    """The session would not fit a cookie: ``commit()`` raised ``SessionTooLargeError``."""
+
+
+@dataclass(frozen=True)
+class Event:
+    """What an observer is told; never content, and nothing a client made up.
+
+    Attributes:
+        kind: what happened.
+        jar: the jar's name.
+        reason: why, where a cookie was refused.
+        key_id: of the key that sealed or opened, or that a refused token named, where it is one of the ring's.
+        size: bytes of name and value of the cookie that came or goes out; of a refused one, all of its name together.
+    """
+
+    kind: EventKind
+    jar: str
+    reason: Reason | None = None
+    key_id: str | None = None
+    size: int | None = None
+
+
+class Throttle:
+    """Lets ten lines a minute through for each of a few subjects, and counts the others.
+
+    Two threads at once may let one more through: what is bounded is bounded, and no lock is left behind in a forked process.
+    """
+
+    __slots__ = ("_windows",)
+
+    def __init__(self) -> None:
+        self._windows: dict[str, tuple[int, int]] = {}  # by subject: when its minute began, in ms, and how often it came since
+
+    def note(self, subject: str, now: int) -> str | None:
+        """What to add to a line about this subject, mostly nothing; None where the line is not to be written.
+
+        Args:
+            subject: one of a few; never something a client sent.
+            now: milliseconds; a clock that was set back begins a new minute.
+        """
+        start, count = self._windows.get(subject, (now, 0))
+        held_back = 0
+        if not 0 <= now - start < WINDOW_MS:
+            start, held_back, count = now, max(count - LINES_PER_WINDOW, 0), 0
+        self._windows[subject] = start, count + 1
+        if count >= LINES_PER_WINDOW:
+            return None
+        note = f" held_back={held_back}" if held_back else ""
+        return f"{note} more=held_back_for_a_minute" if count == LINES_PER_WINDOW - 1 else note
+
+
+def log_event(event: Event, throttle: Throttle, now: int) -> None:
+    """One line for a refusal and for a re-sealing, with the event itself as the record's ``clientsession_event``."""
+    if event.kind not in {EventKind.REFUSED, EventKind.RESEALED}:
+        return
+    note = throttle.note(f"{event.kind} {event.reason}", now)
+    if note is None:
+        return
+    reason = "" if event.reason is None else f" reason={event.reason}"
+    _logger.info(
+        "session cookie %s: jar=%s%s key=%s bytes=%s%s",
+        event.kind,
+        event.jar,
+        reason,
+        event.key_id,
+        event.size,
+        note,
+        extra={"clientsession_event": event},
+    )

@@ -1,0 +1,395 @@
+"""Keyring: the keys of a site by role, given once or read again as they change.
+
+It knows keys and where they come from, and nothing of sessions, tokens' insides or cookies. No function here raises while a
+local variable of its frame holds a secret.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import threading
+import time
+from collections.abc import Callable, Iterable
+from datetime import timedelta
+from typing import Any, Final
+
+from clientsession._immutable import Immutable
+from clientsession._keyfile import KeyFile, Role, read_bytes
+from clientsession._keys import HOW_TO_MAKE, BoundKey, Key
+from clientsession._session import check_duration
+from clientsession.errors import ConfigurationError
+
+_FILE_EVERY: Final = timedelta(seconds=1)  # how often a key file is looked at, at most
+_SOURCE_EVERY: Final = timedelta(minutes=1)  # a secret manager is asked over a network, and bills by the call
+_SETTLED_SECONDS: Final = 2.0  # FAT's clock has steps of two seconds: a file as young as that may change and keep its times
+_NO_KEY: Any = None  # an empty ring is a ConfigurationError like any other, and not a TypeError
+
+_logger: Final = logging.getLogger("clientsession")
+
+
+class Keyring(Immutable):
+    """The keys of a site by role.
+
+    This one does not change; :meth:`from_file` and :meth:`from_source` give one that follows a file or a secret manager.
+
+    Args:
+        sealing: seals, and opens.
+        accepting: open too. A new key stands here on every server before it is made the sealing one.
+        retiring: open too, and what they sealed is sealed anew when it is read. A former sealing key stands here until its last
+            token has expired.
+
+    Raises:
+        ConfigurationError: something that is no Key, or two keys of one id.
+    """
+
+    __slots__ = ("_accepting", "_retiring", "_sealing")
+    _sealing: Key
+    _accepting: tuple[Key, ...]
+    _retiring: tuple[Key, ...]
+
+    def __init__(self, sealing: Key = _NO_KEY, /, *, accepting: Iterable[Key] = (), retiring: Iterable[Key] = ()) -> None:
+        problem = None
+        keys: dict[str, Key] = {}
+        roles: dict[str, tuple[Key, ...]] = {}
+        for role, members in (("sealing", (sealing,)), ("accepting", accepting), ("retiring", retiring)):
+            if isinstance(members, (str, bytes, Key)) or not isinstance(members, Iterable):
+                problem = f"{role} takes a list of keys: write {role}=[key]"
+                break
+            roles[role] = tuple(members)
+            for key in roles[role]:
+                if key is None and role == "sealing":
+                    problem = "a ring needs a key that seals: write Keyring(key)"
+                elif not isinstance(key, Key):
+                    problem = f"{role} takes Key objects, not {type(key).__name__}; make one with Key.parse(text)"
+                elif key.id in keys:
+                    problem = f"the key {key.id} stands in the ring twice; remove one"
+                else:
+                    keys[key.id] = key
+        if problem is not None:
+            # A text given in place of a key may be a secret: no local variable shows it.
+            sealing = accepting = retiring = members = key = None  # type: ignore[assignment]
+            keys.clear()
+            roles.clear()
+            raise ConfigurationError(problem)
+        self._freeze(_sealing=sealing, _accepting=roles["accepting"], _retiring=roles["retiring"])
+
+    @classmethod
+    def from_env(cls) -> Keyring:
+        """A ring from ``CLIENTSESSION_KEY``, ``CLIENTSESSION_ACCEPTED_KEYS`` and ``CLIENTSESSION_RETIRING_KEYS``.
+
+        The first holds one key, after which one line feed may stand; the others, which may be absent, hold several, separated
+        by white space. Or, in place of all three, ``CLIENTSESSION_KEY_FILE`` holds the path for :meth:`from_file`.
+
+        Raises:
+            ConfigurationError: a variable is missing or holds something else. The message names it and shows none of it.
+        """
+        path = os.environ.get("CLIENTSESSION_KEY_FILE")
+        if path:
+            others = [name for name in _KEY_VARIABLES if os.environ.get(name)]
+            if others:
+                raise ConfigurationError(f"CLIENTSESSION_KEY_FILE and {', '.join(others)} are both set: unset one of them")
+            return cls.from_file(path)
+        if not os.environ.get("CLIENTSESSION_KEY"):
+            raise ConfigurationError(
+                f"CLIENTSESSION_KEY is not set. {HOW_TO_MAKE} and set it in the environment of every worker: "
+                "export CLIENTSESSION_KEY=csk1_…"
+            )
+        return cls(
+            _key_from_env("CLIENTSESSION_KEY", 0),
+            accepting=_keys_from_env("CLIENTSESSION_ACCEPTED_KEYS"),
+            retiring=_keys_from_env("CLIENTSESSION_RETIRING_KEYS"),
+        )
+
+    @classmethod
+    def from_file(cls, path: str | os.PathLike[str], *, clock: Callable[[], float] = time.monotonic) -> Keyring:
+        """A ring that follows a key file, such as ``clientsession keys add`` makes.
+
+        The file is looked at when the ring is used, at most once a second, and read again when it changed. Where it cannot be
+        read, or is no whole key file, the keys read before stay in use, one line at ``ERROR`` goes to the logger
+        ``clientsession``, and the file is tried again each second.
+
+        Args:
+            path: of the file; a relative one is taken from the working directory of now.
+            clock: seconds that only grow, as ``time.monotonic``.
+
+        Raises:
+            ConfigurationError: the file cannot be read for the first time; the message names the line and shows none of it.
+        """
+        if not isinstance(path, (str, os.PathLike)):
+            raise ConfigurationError("path must be the path of a key file, as a str or a Path")
+        return _LiveKeyring(_FileSource(os.path.abspath(path)), _FILE_EVERY, clock)
+
+    @classmethod
+    def from_source(
+        cls,
+        source: Callable[[], Keyring | str],
+        *,
+        every: timedelta = _SOURCE_EVERY,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> Keyring:
+        """A ring that is asked for again and again, for secret managers.
+
+        ``source`` is called when the ring is used, at most once every so often, by one thread while the others go on with the
+        keys they have: give it a timeout. Where it raises or answers with something else, the keys of before stay in use, one
+        line at ``ERROR`` goes to the logger ``clientsession``, and it is asked again.
+
+        Args:
+            source: answers with a ``Keyring``, or with the text of a key file.
+            every: how long an answer is good, 1 second to 400 days.
+            clock: seconds that only grow, as ``time.monotonic``.
+
+        Raises:
+            ConfigurationError: the first answer is no ring and no text of a key file. What ``source`` raises the first time goes
+                through as it is.
+            TypeError: ``every`` is no ``timedelta``.
+        """
+        if not callable(source):
+            del source  # it may be the text of a key file
+            raise ConfigurationError("source must be a function that answers with a Keyring or the text of a key file")
+        check_duration("every", every)
+        return _LiveKeyring(_CallableSource(source), every, clock)
+
+    @property
+    def sealing(self) -> Key:
+        """The key that seals."""
+        return self._snapshot()._sealing
+
+    @property
+    def accepting(self) -> tuple[Key, ...]:
+        """Keys that open too."""
+        return self._snapshot()._accepting
+
+    @property
+    def retiring(self) -> tuple[Key, ...]:
+        """Keys that open too, and whose tokens are sealed anew when read."""
+        return self._snapshot()._retiring
+
+    def _snapshot(self) -> Keyring:
+        """The ring as it is at this moment, which will not change."""
+        return self
+
+    def _bind(self, kind: str, name: str, audience: str) -> BoundRing:
+        """The keys of a snapshot as one codec uses them."""
+        keys = [key._bind(kind, name, audience) for key in (self._sealing, *self._accepting, *self._retiring)]
+        return BoundRing(self, keys)
+
+    def _summary(self) -> str:
+        ring = self._snapshot()
+        accepting, retiring = (", ".join(key.id for key in keys) for keys in (ring._accepting, ring._retiring))
+        return f"sealing {ring._sealing.id}, accepting [{accepting}], retiring [{retiring}]"
+
+
+class BoundRing(Immutable):
+    """A ring for one kind, name and audience: its keys by the first bytes of their tokens, and which one seals."""
+
+    __slots__ = ("keys", "retiring_ids", "ring", "sealing")
+    ring: Keyring
+    keys: dict[bytes, BoundKey]
+    sealing: BoundKey
+    retiring_ids: frozenset[str]
+
+    def __init__(self, ring: Keyring, keys: list[BoundKey]) -> None:
+        self._freeze(
+            ring=ring,
+            keys={key.header: key for key in keys},
+            sealing=keys[0],
+            retiring_ids=frozenset(key.id for key in ring._retiring),
+        )
+
+    def _summary(self) -> str:
+        return self.ring._summary()
+
+
+_KEY_VARIABLES: Final = ("CLIENTSESSION_KEY", "CLIENTSESSION_ACCEPTED_KEYS", "CLIENTSESSION_RETIRING_KEYS")
+
+
+def _key_from_env(variable: str, index: int) -> Key:
+    """One key of a variable; the texts stay out of every local variable."""
+    try:
+        if variable == "CLIENTSESSION_KEY":
+            return Key.parse(os.environ[variable].removesuffix("\n"))
+        return Key.parse(os.environ[variable].split()[index])
+    except ConfigurationError as error:
+        raise ConfigurationError(f"{variable}: {error}") from None
+
+
+def _keys_from_env(variable: str) -> list[Key]:
+    return [_key_from_env(variable, index) for index in range(len(os.environ.get(variable, "").split()))]
+
+
+# A ring that follows its source. A source answers with a ring, with None where nothing changed since it was last asked, or with a
+# sentence that says what is wrong.
+
+
+class _FileSource:
+    """A key file, read where its identity changed."""
+
+    __slots__ = ("_digest", "_identity", "_path")
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._identity: tuple[int, ...] | None = None  # None: read it, whatever it looks like
+        self._digest = b""
+
+    def __str__(self) -> str:
+        return f"the key file {self._path}"
+
+    def __call__(self) -> Keyring | str | None:
+        """Two looks at the file around the reading: where they differ, it was being written, and is read again next time."""
+        before = self._look()
+        if isinstance(before, str):
+            self._identity = None
+            return before
+        if before == self._identity:
+            return None
+        self._identity = None
+        data = read_bytes(self._path)
+        if isinstance(data, str):
+            return data
+        if self._look() != before:
+            return "was changed while it was being read"
+        digest = hashlib.sha256(data).digest()
+        if digest != self._digest:
+            answer = _ring_of(KeyFile._parse(data))
+            if isinstance(answer, str):
+                return answer
+        else:
+            answer = None
+        self._digest = digest
+        if time.time() - max(before[-2:]) / 1e9 > _SETTLED_SECONDS:
+            self._identity = before
+        return answer
+
+    def _look(self) -> tuple[int, ...] | str:
+        try:
+            found = os.stat(self._path)
+        except OSError as error:
+            return f"cannot be opened ({error.strerror})"
+        return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
+
+
+class _CallableSource:
+    """A function of the application's, and whatever it talks to."""
+
+    __slots__ = ("_asked", "_digest", "_ring", "_source")
+
+    def __init__(self, source: Callable[[], Keyring | str]) -> None:
+        self._source = source
+        self._asked = False
+        self._digest = b""
+        self._ring: Keyring | None = None
+
+    def __str__(self) -> str:
+        return f"the key source {getattr(self._source, '__qualname__', type(self._source).__name__)}"
+
+    def __call__(self) -> Keyring | str | None:
+        if not self._asked:  # at start-up the application is to see what is wrong, as it is
+            answer = self._read(self._source())
+            self._asked = True
+            return answer
+        try:
+            return self._read(self._source())
+        except Exception as error:  # noqa: BLE001 - the client of a secret manager raises what it likes, and no user is to be logged out for it
+            return f"it raised {type(error).__name__}"
+
+    def _read(self, answer: object) -> Keyring | str | None:
+        if isinstance(answer, Keyring):
+            ring = answer._snapshot()
+            if ring is self._ring:
+                return None
+            self._ring, self._digest = ring, b""
+            return ring
+        if not isinstance(answer, str):
+            return f"it answered with {type(answer).__name__}, and not with a Keyring or the text of a key file"
+        data = answer.encode("utf-8", "replace")
+        digest = hashlib.sha256(data).digest()
+        if digest == self._digest:
+            return None
+        ring_or_problem = _ring_of(KeyFile._parse(data))
+        if isinstance(ring_or_problem, Keyring):
+            self._ring, self._digest = None, digest
+        return ring_or_problem
+
+
+def _ring_of(file: KeyFile | str) -> Keyring | str:
+    """The ring of a key file, or what was wrong with it."""
+    if isinstance(file, str):
+        return file
+    sealing, accepting, retiring = ([line.key for line in file.of_role(role)] for role in Role)
+    return Keyring(sealing[0], accepting=accepting, retiring=retiring)
+
+
+class _LiveKeyring(Keyring):
+    """A ring whose keys are those its source had when it was last asked."""
+
+    __slots__ = ("_watch",)
+    _watch: _Watch
+
+    def __init__(self, source: _FileSource | _CallableSource, every: timedelta, clock: Callable[[], float]) -> None:
+        if not callable(clock):
+            raise ConfigurationError("clock must be a function that answers with seconds, as time.monotonic")
+        self._freeze(_watch=_Watch(source, every, clock))
+
+    def _snapshot(self) -> Keyring:
+        return self._watch.ring()
+
+    def _summary(self) -> str:
+        return f"of {self._watch.source}: {self._snapshot()._summary()}"
+
+
+class _Watch:
+    """Asks a source when it is time to, and keeps the ring of its last good answer."""
+
+    __slots__ = ("_clock", "_due", "_every", "_lock", "_pid", "_problem", "_ring", "source")
+
+    def __init__(self, source: _FileSource | _CallableSource, every: timedelta, clock: Callable[[], float]) -> None:
+        self.source = source
+        self._every = every.total_seconds()
+        self._clock = clock
+        self._due = clock() + self._every
+        self._pid = os.getpid()
+        self._lock = threading.Lock()
+        self._problem = ""
+        ring = source()
+        if not isinstance(ring, Keyring):
+            raise ConfigurationError(f"{source}: {ring}. Make a key file with `clientsession keys add --file PATH`")
+        self._ring = ring
+
+    def ring(self) -> Keyring:
+        """The ring of now; asks the source where its last answer is too old."""
+        if self._clock() >= self._due:
+            self._ask()
+        return self._ring
+
+    def _ask(self) -> None:
+        """Ask the source in this thread, unless another is at it; then the ring of before is good for this request."""
+        if self._pid != os.getpid():  # forked, perhaps while a thread that is not here held the lock
+            self._lock, self._pid = threading.Lock(), os.getpid()
+        if not self._lock.acquire(blocking=False):
+            return
+        try:
+            self._due = self._clock() + self._every
+            self._take(self.source())
+        finally:
+            self._lock.release()
+
+    def _take(self, answer: Keyring | str | None) -> None:
+        if isinstance(answer, str):
+            if answer != self._problem:  # one line for each thing that is wrong, not one a second
+                self._problem = answer
+                _logger.error(
+                    "keys not read again: %s: %s. The keys of before stay in use: %s. Mend it; it is tried again every %g seconds",
+                    self.source,
+                    answer,
+                    self._ring._summary(),
+                    self._every,
+                )
+            return
+        before, self._ring = self._ring, answer or self._ring
+        if self._problem:
+            self._problem = ""
+            _logger.warning("keys are read again: %s: %s", self.source, self._ring._summary())
+        elif before._summary() != self._ring._summary():
+            _logger.info("keys changed: %s: %s", self.source, self._ring._summary())
