@@ -255,13 +255,22 @@ def _former_scopes(scopes: Iterable[tuple[str, str | None]], own: tuple[str, str
     if isinstance(scopes, (str, bytes)) or not isinstance(scopes, Iterable):
         raise ConfigurationError(wanted)
     former = tuple(scopes)
-    if not all(isinstance(scope, tuple) and len(scope) == 2 for scope in former):
-        raise ConfigurationError(wanted)
-    if own in former:
-        raise ConfigurationError("former_scopes has the path and domain that the jar has now: remove that pair")
-    if len(set(former)) < len(former) or len(former) > MAX_FORMER_SCOPES:
-        raise ConfigurationError(f"former_scopes must hold at most {MAX_FORMER_SCOPES} pairs, each once")
+    known = {_folded(own)}
+    for scope in former:
+        if not isinstance(scope, tuple) or [type(part) for part in scope] not in ([str, str], [str, type(None)]):
+            raise ConfigurationError(wanted)
+        if _folded(scope) in known:  # its deletion would be that of the cookie itself
+            raise ConfigurationError("former_scopes has a pair twice, or the path and domain the jar has now: remove that pair")
+        known.add(_folded(scope))
+    if len(former) > MAX_FORMER_SCOPES:
+        raise ConfigurationError(f"former_scopes takes {MAX_FORMER_SCOPES} pairs at most: each is a header of its own")
     return former
+
+
+def _folded(scope: tuple[str, str | None]) -> tuple[str, str | None]:
+    """A scope as browsers compare it: hosts in any case, paths to the letter."""
+    path, domain = scope
+    return path, domain if domain is None else domain.lower()
 
 
 def _former_deletion(scoped: Callable[..., SetCookie], scope: tuple[str, str | None]) -> str:
@@ -538,15 +547,28 @@ class Sessions:
             return
         unused = [jar for name, jar in self._jars.items() if name not in self._visits]
         total = used_bytes + sum(len(jar.cookie_name) + len(value) for jar in unused for value in self._values(jar) or ())
-        if total <= LARGE_REQUEST_BYTES:
-            return
-        jar = next(iter(self._jars.values()))
-        note = jar._throttle.note("large", self._time(jar))
-        if note is not None:
-            _logger.warning(
+        if total > LARGE_REQUEST_BYTES:
+            self._warn(
+                "large",
                 "the session cookies of one client take %d bytes together: servers and proxies refuse headers of about 8,190, "
                 "and other cookies share them; keep less in %s%s",
                 total,
                 ", ".join(self._jars),
-                note,
             )
+
+    @property
+    def _throttle(self) -> Throttle:
+        """What counts the warnings of all requests: these sessions are of one."""
+        return next(iter(self._jars.values()))._throttle
+
+    def _warn(self, subject: str, message: str, *values: object) -> None:
+        """A line for the operator, ten a minute on one subject, so that no client fills a disk.
+
+        Args:
+            subject: what is counted together.
+            message: with a ``%s`` for each value, and one more at the end for how many lines were held back.
+            values: none of them a session's content.
+        """
+        note = self._throttle.note(subject, self._time(next(iter(self._jars.values()))))
+        if note is not None:
+            _logger.warning(message, *values, note)

@@ -17,7 +17,7 @@ from typing import Any, Final
 
 from clientsession._immutable import Immutable
 from clientsession._keyfile import KeyFile, Role, read_bytes
-from clientsession._keys import HOW_TO_MAKE, BoundKey, Key
+from clientsession._keys import HOW_TO_MAKE, KEY_PREFIX, BoundKey, Key
 from clientsession._session import check_duration
 from clientsession.errors import ConfigurationError
 
@@ -85,12 +85,11 @@ class Keyring(Immutable):
         Raises:
             ConfigurationError: a variable is missing or holds something else. The message names it and shows none of it.
         """
-        path = os.environ.get("CLIENTSESSION_KEY_FILE")
-        if path:
+        if os.environ.get("CLIENTSESSION_KEY_FILE"):
             others = [name for name in _KEY_VARIABLES if os.environ.get(name)]
             if others:
                 raise ConfigurationError(f"CLIENTSESSION_KEY_FILE and {', '.join(others)} are both set: unset one of them")
-            return cls.from_file(path)
+            return cls.from_file(os.environ["CLIENTSESSION_KEY_FILE"])
         if not os.environ.get("CLIENTSESSION_KEY"):
             raise ConfigurationError(
                 f"CLIENTSESSION_KEY is not set. {HOW_TO_MAKE} and set it in the environment of every worker: "
@@ -117,8 +116,14 @@ class Keyring(Immutable):
         Raises:
             ConfigurationError: the file cannot be read for the first time; the message names the line and shows none of it.
         """
+        problem = None
         if not isinstance(path, (str, os.PathLike)):
-            raise ConfigurationError("path must be the path of a key file, as a str or a Path")
+            problem = f"path must be the path of a key file, as a str or a Path, not {type(path).__name__}"
+        elif KEY_PREFIX in str(path):  # which a message about a file that is not there would show
+            problem = "this is the text of a key, and not the path of a key file: give the text to Key.parse"
+        if problem is not None:
+            del path
+            raise ConfigurationError(problem)
         return _LiveKeyring(_FileSource(os.path.abspath(path)), _FILE_EVERY, clock)
 
     @classmethod

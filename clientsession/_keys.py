@@ -21,7 +21,7 @@ from clientsession._immutable import Immutable
 from clientsession._token import KEY_ID_BYTES, decode_base64url, encode_base64url
 from clientsession.errors import ConfigurationError
 
-_PREFIX: Final = "csk1_"
+KEY_PREFIX: Final = "csk1_"
 _CHECKSUM_BYTES: Final = 4
 _EXTRACT_SALT: Final = b"clientsession/v1"
 _MIN_SECRET_BYTES: Final = 32
@@ -55,7 +55,7 @@ def expand(prk: bytes, info: bytes, length: int) -> bytes:
 
 
 def _checksum(suite: int, secret: bytes) -> bytes:
-    return hashlib.sha256(_PREFIX.encode() + bytes((suite,)) + secret).digest()[:_CHECKSUM_BYTES]
+    return hashlib.sha256(KEY_PREFIX.encode() + bytes((suite,)) + secret).digest()[:_CHECKSUM_BYTES]
 
 
 def _secret_problem(secret: bytes) -> str | None:
@@ -66,22 +66,22 @@ def _secret_problem(secret: bytes) -> str | None:
         return f"the secret has {len(secret):,} bytes and must have at most {_MAX_SECRET_BYTES:,}"
     if len(set(secret)) < _MIN_DISTINCT_BYTES:
         return f"the secret repeats a few bytes over and over and can be guessed. {HOW_TO_MAKE}"
-    if _PREFIX.encode() in secret[:16]:  # quotes or white space may have come along
-        return f"this is an exported key ({_PREFIX}…), not a secret: give it to Key.parse"
+    if KEY_PREFIX.encode() in secret[:16]:  # quotes or white space may have come along
+        return f"this is an exported key ({KEY_PREFIX}…), not a secret: give it to Key.parse"
     return None
 
 
 def _text_problem(text: object) -> str | None:
     """What is wrong with the text of a key, without any of it."""
     if not isinstance(text, str):
-        return f"Key.parse takes the text of a key ({_PREFIX}…), not {type(text).__name__}"
-    if not text.startswith(_PREFIX):
-        return f"this is not the text of a key: it must start with {_PREFIX} and nothing may stand before it. {HOW_TO_MAKE}"
+        return f"Key.parse takes the text of a key ({KEY_PREFIX}…), not {type(text).__name__}"
+    if not text.startswith(KEY_PREFIX):
+        return f"this is not the text of a key: it must start with {KEY_PREFIX} and nothing may stand before it. {HOW_TO_MAKE}"
     if text != text.strip():
         return "white space follows the text of the key: remove it"
     if len(text) > 2 * _MAX_SECRET_BYTES:
         return "the text of the key is far too long"
-    data = decode_base64url(text[len(_PREFIX) :])
+    data = decode_base64url(text[len(KEY_PREFIX) :])
     if data is None or len(data) < 1 + _CHECKSUM_BYTES:
         return "the text of the key has a wrong character or was cut; copy it again, whole"
     if not hmac.compare_digest(_checksum(data[0], data[1:-_CHECKSUM_BYTES]), data[-_CHECKSUM_BYTES:]):
@@ -137,7 +137,7 @@ class Key(Immutable):
         if problem is not None:
             del text
             raise ConfigurationError(problem)
-        data = decode_base64url(text[len(_PREFIX) :]) or b""
+        data = decode_base64url(text[len(KEY_PREFIX) :]) or b""
         return cls._make(data[1:-_CHECKSUM_BYTES], Suite(data[0]))
 
     @classmethod
@@ -189,8 +189,8 @@ class Key(Immutable):
                 phrase.encode("utf-8")
             except UnicodeEncodeError:
                 problem = "the passphrase must be text that UTF-8 can carry"
-            if _PREFIX in phrase[:16]:
-                problem = f"this is an exported key ({_PREFIX}…), not a passphrase: give it to Key.parse"
+            if KEY_PREFIX in phrase[:16]:
+                problem = f"this is an exported key ({KEY_PREFIX}…), not a passphrase: give it to Key.parse"
         if problem is None:
             try:
                 secret = pwhash.argon2id.kdf(
@@ -216,7 +216,7 @@ class Key(Immutable):
     def export(self) -> str:
         """The key as text, ``csk1_…``: the secret itself. Keep it where passwords are kept."""
         data = bytes((self._suite,)) + self._secret
-        return _PREFIX + encode_base64url(data + _checksum(self._suite, self._secret))
+        return KEY_PREFIX + encode_base64url(data + _checksum(self._suite, self._secret))
 
     def _bind(self, kind: str, name: str, audience: str) -> BoundKey:
         """The key as one codec uses it."""

@@ -10,9 +10,10 @@ import keyword
 import logging
 import re
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
+from clientsession._events import Throttle
 from clientsession._jar import Jar, JarTable, Sessions
 from clientsession._session import Session
 from clientsession.errors import ConfigurationError
@@ -70,7 +71,7 @@ class SessionMiddleware:
             attribute of ``webob.Request``.
     """
 
-    __slots__ = ("_app", "_jars", "_warned")
+    __slots__ = ("_app", "_jars", "_throttle", "_warned")
 
     def __init__(self, app: WSGIApplication, jars: Iterable[Jar]) -> None:
         if not callable(app):
@@ -85,6 +86,7 @@ class SessionMiddleware:
                 )
         self._app = app
         self._jars = table
+        self._throttle = Throttle()
         self._warned: set[str] = set()  # jars whose Secure cookie was set over plain http, each told of once
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse, /) -> Iterable[bytes]:
@@ -106,11 +108,11 @@ class SessionMiddleware:
                 _vary_on_cookie(headers)
                 if cookies:
                     self._check_secure(cookies, environ)
-                    _drop_set_cookies(headers, {cookie.partition("=")[0] for cookie in cookies})
+                    _drop_set_cookies(headers, {cookie.partition("=")[0] for cookie in cookies}, sessions._warn)
                     headers += [("Set-Cookie", cookie) for cookie in cookies]
                     if sessions._added in headers:  # what a middleware inside said of its own accord is not the application's word
                         headers.remove(sessions._added)
-                sessions._added = _keep_private(headers, has_cookies=bool(cookies)) or sessions._added
+                sessions._added = _keep_private(headers, sessions._warn, has_cookies=bool(cookies)) or sessions._added
             if outer is not None:
                 outer._added = sessions._added
             if exc_info is None:
@@ -152,6 +154,10 @@ class _RequestSessions(Sessions):
         self._added: tuple[str, str] | None = None  # the Cache-Control of our own that the response carries
         if outer is not None:
             self._refuse_shared_names(outer)
+
+    @property
+    def _throttle(self) -> Throttle:
+        return self._middleware._throttle
 
     def _refuse_shared_names(self, outer: _RequestSessions) -> None:
         names = [name for name in self._jars if name in outer]
@@ -254,7 +260,7 @@ def _vary_on_cookie(headers: list[tuple[str, str]]) -> None:
     headers[positions[-1]] = (name, f"{value}, Cookie")
 
 
-def _keep_private(headers: list[tuple[str, str]], *, has_cookies: bool) -> tuple[str, str] | None:
+def _keep_private(headers: list[tuple[str, str]], warn: Callable[..., None], *, has_cookies: bool) -> tuple[str, str] | None:
     """``Cache-Control`` of a response that used a session (RFC 9111, 5.2.2); returns the header where the application had none."""
     positions = _positions(headers, "cache-control")
     if not positions:
@@ -269,9 +275,10 @@ def _keep_private(headers: list[tuple[str, str]], *, has_cookies: bool) -> tuple
     if is_private and not shared:
         return None
     if shared:
-        _logger.warning(
+        warn(
+            "shared cache",
             "the response sets a session cookie and says Cache-Control: %s, which would let a cache give the cookie to others; "
-            "it was taken out. Set no such header where a session is written",
+            "it was taken out. Set no such header where a session is written%s",
             ", ".join(shared),
         )
     kept = [text for text in directives if text not in shared]
@@ -283,14 +290,15 @@ def _keep_private(headers: list[tuple[str, str]], *, has_cookies: bool) -> tuple
     return None
 
 
-def _drop_set_cookies(headers: list[tuple[str, str]], names: set[str]) -> None:
+def _drop_set_cookies(headers: list[tuple[str, str]], names: set[str], warn: Callable[..., None]) -> None:
     """Take out the application's own Set-Cookie of a name that a jar sets: two of one name would be settled by chance."""
     for index in reversed(_positions(headers, "set-cookie")):
         name = headers[index][1].partition(";")[0].partition("=")[0].strip(" \t")
         if name in names:
             del headers[index]
-            _logger.warning(
+            warn(
+                "own cookie",
                 "the application set the cookie %s itself, which belongs to a jar; the jar's was sent. Write the session, or "
-                "rename one",
+                "rename one%s",
                 name,
             )

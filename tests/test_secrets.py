@@ -38,6 +38,7 @@ from clientsession import (
     TokenError,
 )
 from clientsession._jar import Event
+from clientsession._keyfile import KeyFile
 from clientsession.wsgi import SessionMiddleware, get_sessions
 from tests import reference
 from tests.conftest import Clock, cookie_of
@@ -135,6 +136,10 @@ def objects(ring: Keyring, clock: Clock) -> dict[str, Any]:
         "key": ring.sealing,
         "ring": ring,
         "rotated-ring": Keyring(Key.generate(), accepting=[ring.sealing]),
+        "ring-of-a-source": Keyring.from_source(lambda: ring),
+        "ring-of-a-text": Keyring.from_source(lambda: file_of(ring.sealing)),
+        "key-file": KeyFile._parse(file_of(ring.sealing).encode()),
+        "bound-ring": codec._bound,
         "codec": codec,
         "jar": jar,
         "codec-of-a-jar": jar.codec,
@@ -146,6 +151,11 @@ def objects(ring: Keyring, clock: Clock) -> dict[str, Any]:
         "bound-key": codec._bound.sealing,
         "cipher": codec._bound.sealing.cipher,
     }
+
+
+def file_of(key: Key) -> str:
+    """The text of a key file, in which a comment holds the key as well."""
+    return f"# {key.export()}\nsealing {key.export()} # {key.export()}\nend\n"
 
 
 KINDS = list(objects(Keyring(Key.from_secret(SECRET)), Clock()))
@@ -231,6 +241,7 @@ class Given:
 
     monkeypatch: pytest.MonkeyPatch
     clock: Clock
+    folder: Path
     handed: list[bytes | str] = dataclasses.field(default_factory=list)
 
     def secret(self, value: Any) -> Any:
@@ -256,7 +267,12 @@ class Given:
         return Jar("session", self.ring, clock=self.clock, **options)
 
     def environment(self, **variables: str) -> Keyring:
-        for variable in ("CLIENTSESSION_KEY", "CLIENTSESSION_ACCEPTED_KEYS", "CLIENTSESSION_RETIRING_KEYS"):
+        for variable in (
+            "CLIENTSESSION_KEY",
+            "CLIENTSESSION_ACCEPTED_KEYS",
+            "CLIENTSESSION_RETIRING_KEYS",
+            "CLIENTSESSION_KEY_FILE",
+        ):
             self.monkeypatch.delenv(variable, raising=False)
         for variable, value in variables.items():
             self.monkeypatch.setenv(variable, value)
@@ -272,6 +288,27 @@ class Given:
             raise OSError("no randomness")
 
         self.monkeypatch.setattr(os, "urandom", fail)
+
+    def file(self, text: str) -> Path:
+        path = Path(self.folder) / "keys"
+        path.write_bytes(text.encode("utf-8", "surrogateescape"))
+        return path
+
+    def of_source(self, first: object, *later: object) -> object:
+        """A ring of a source that answers with one thing after the other; an error is raised."""
+        answers = iter((first, *later))
+
+        def source() -> Any:
+            answer = next(answers)
+            if isinstance(answer, Exception):
+                raise answer
+            return answer
+
+        ring = Keyring.from_source(source, every=timedelta(seconds=1), clock=self.clock)
+        for _ in later:
+            self.clock.pass_(1)
+            repr(ring)
+        return Codec(ring, "x", clock=self.clock).decode("junk")
 
 
 def typo(text: str) -> str:
@@ -325,6 +362,30 @@ FAILURES: dict[str, Callable[[Given], object]] = {
     "ring-text-and-number": lambda given: Keyring(given.text, retiring=7),
     "ring-texts-and-none": lambda given: Keyring(given.key, accepting=[given.text], retiring=None),
     "ring-twice": lambda given: Keyring(given.key, accepting=[given.key]),
+    "file-text": lambda given: Keyring.from_file(given.text),
+    "file-secret": lambda given: Keyring.from_file(SECRET),
+    "file-text-of-a-file": lambda given: Keyring.from_file(file_of(given.key)),
+    "file-cut": lambda given: Keyring.from_file(given.file(file_of(given.key).removesuffix("end\n"))),
+    "file-cut-in-a-key": lambda given: Keyring.from_file(given.file(f"sealing {given.text[:-8]}\nend\n")),
+    "file-typo": lambda given: Keyring.from_file(given.file(f"sealing {given.secret(typo(given.text))}\nend\n")),
+    "file-no-role": lambda given: Keyring.from_file(given.file(f"{given.text}\nend\n")),
+    "file-no-end": lambda given: Keyring.from_file(given.file(f"sealing {given.text}\n")),
+    "file-twice": lambda given: Keyring.from_file(given.file(f"sealing {given.text}\naccepting {given.text}\nend\n")),
+    "file-secret-for-a-key": lambda given: Keyring.from_file(given.file(f"sealing {given.secret(WORDS)}\nend\n")),
+    "file-secret-for-a-date": lambda given: Keyring.from_file(given.file(f"sealing {given.text} since={given.text}\nend\n")),
+    "file-secret-for-a-word": lambda given: Keyring.from_file(given.file(f"sealing {given.text} {given.text}\nend\n")),
+    "file-secret-after-the-end": lambda given: Keyring.from_file(given.file(f"sealing {given.text}\nend\nsealing {given.text}\n")),
+    "file-no-unicode": lambda given: Keyring.from_file(given.file(f"# \udcff\nsealing {given.text}\nend\n")),
+    "file-only-accepting": lambda given: Keyring.from_file(given.file(f"accepting {given.text}\nend\n")),
+    "source-text": lambda given: Keyring.from_source(file_of(given.key)),
+    "source-of-a-key": lambda given: Keyring.from_source(lambda: given.key),
+    "source-of-a-key-s-text": lambda given: Keyring.from_source(lambda: given.text),
+    "source-of-a-secret": lambda given: Keyring.from_source(lambda: SECRET),
+    "source-of-a-cut-text": lambda given: Keyring.from_source(lambda: file_of(given.key)[:-4]),
+    "source-raises-later": lambda given: given.of_source(given.ring, OSError(given.text)),
+    "source-is-cut-later": lambda given: given.of_source(file_of(given.key), file_of(given.key)[:-4]),
+    "environment-file-text": lambda given: given.environment(CLIENTSESSION_KEY_FILE=given.text),
+    "environment-file-and-key": lambda given: given.environment(CLIENTSESSION_KEY_FILE="/keys", CLIENTSESSION_KEY=given.text),
     "codec-text": lambda given: Codec(given.text, "x"),
     "codec-secret": lambda given: Codec(SECRET, "x"),
     "codec-key": lambda given: Codec(given.key, "x"),
@@ -402,10 +463,10 @@ def shown_by(error: BaseException) -> tuple[str, int]:
 
 @pytest.mark.parametrize("name", FAILURES)
 def test_no_failure_shows_a_secret(
-    name: str, monkeypatch: pytest.MonkeyPatch, clock: Clock, caplog: pytest.LogCaptureFixture
+    name: str, monkeypatch: pytest.MonkeyPatch, clock: Clock, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
-    given = Given(monkeypatch, clock)
+    given = Given(monkeypatch, clock, tmp_path)
     with pytest.raises((ClientSessionError, TypeError, ValueError, KeyError, IndexError, OSError, AttributeError)) as caught:
         FAILURES[name](given)
     shown, ours = shown_by(caught.value)
@@ -430,10 +491,12 @@ def test_the_search_of_frames_finds_a_local_variable_of_ours() -> None:
 
 
 @pytest.mark.parametrize("name", FAILURES)
-def test_every_failure_can_be_reported_with_its_local_variables(name: str, monkeypatch: pytest.MonkeyPatch, clock: Clock) -> None:
+def test_every_failure_can_be_reported_with_its_local_variables(
+    name: str, monkeypatch: pytest.MonkeyPatch, clock: Clock, tmp_path: Path
+) -> None:
     """An object that was not made to its end is one of them, and its repr must not raise in the reporter."""
     with pytest.raises(Exception) as caught:
-        FAILURES[name](Given(monkeypatch, clock))
+        FAILURES[name](Given(monkeypatch, clock, tmp_path))
     report = traceback.TracebackException.from_exception(caught.value, capture_locals=True)
     ours = [frame for frame in report.stack if Path(frame.filename).is_relative_to(PACKAGE)]
     assert ours
