@@ -25,6 +25,7 @@ from clientsession.errors import ConfigurationError
 
 MAX_FILE_BYTES: Final = 256 * 1024  # a hundred of the longest keys, twice over
 MAX_KEYS: Final = 100  # a rotation every week with cookies of 400 days makes 58
+_READ_ATTEMPTS: Final = 3  # where it is written to while it is read
 _END: Final = "end"
 _DATES: Final = ("added", "since", "droppable")
 
@@ -98,9 +99,9 @@ class KeyFile(Immutable):
         Raises:
             ConfigurationError: it cannot be read, or is not a whole key file; names the line, shows none of it.
         """
-        data = read_bytes(path)
-        loaded = data if isinstance(data, str) else cls._parse(data)
-        del data
+        read = read_file(path)
+        loaded = read if isinstance(read, str) else cls._parse(read[0])
+        del read
         if isinstance(loaded, str):
             raise ConfigurationError(f"the key file {os.fspath(path)}: {loaded}")
         return loaded
@@ -194,20 +195,32 @@ def format_date(date: datetime) -> str:
     return date.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def read_bytes(path: str | os.PathLike[str]) -> bytes | str:
-    """The bytes of a regular file of at most 256 KiB, or what is in the way."""
+def read_file(path: str | os.PathLike[str]) -> tuple[bytes, tuple[int, ...]] | str:
+    """The bytes of a regular file of at most 256 KiB and its identity, or what is in the way."""
     try:
         # Not to be held up by a pipe that has no writer.
         descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
     except OSError as error:
         return f"cannot be opened ({error.strerror})"
     try:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            return "is not a regular file"
-        with open(descriptor, "rb", closefd=False) as file:
-            data = file.read(MAX_FILE_BYTES + 1)
+        for _ in range(_READ_ATTEMPTS):
+            before = os.fstat(descriptor)
+            if not stat.S_ISREG(before.st_mode):
+                return "is not a regular file"
+            os.lseek(descriptor, 0, os.SEEK_SET)
+            with open(descriptor, "rb", closefd=False) as file:
+                data = file.read(MAX_FILE_BYTES + 1)
+            if len(data) > MAX_FILE_BYTES:
+                return f"is larger than {MAX_FILE_BYTES:,} bytes"
+            if identity_of(os.fstat(descriptor)) == identity_of(before):
+                return data, identity_of(before)
     except OSError as error:
         return f"cannot be read ({error.strerror})"
     finally:
         os.close(descriptor)
-    return data if len(data) <= MAX_FILE_BYTES else f"is larger than {MAX_FILE_BYTES:,} bytes"
+    return "is being written at this moment"
+
+
+def identity_of(found: os.stat_result) -> tuple[int, ...]:
+    """What is another where a file is another, or was changed; the last two are when it was, in nanoseconds since 1970."""
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns

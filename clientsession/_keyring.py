@@ -13,10 +13,10 @@ import threading
 import time
 from collections.abc import Callable, Iterable
 from datetime import timedelta
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 from clientsession._immutable import Immutable
-from clientsession._keyfile import KeyFile, Role, read_bytes
+from clientsession._keyfile import KeyFile, Role, identity_of, read_file
 from clientsession._keys import HOW_TO_MAKE, KEY_PREFIX, BoundKey, Key
 from clientsession._session import check_duration
 from clientsession.errors import ConfigurationError
@@ -119,6 +119,8 @@ class Keyring(Immutable):
         problem = None
         if not isinstance(path, (str, os.PathLike)):
             problem = f"path must be the path of a key file, as a str or a Path, not {type(path).__name__}"
+        elif "\0" in str(path):
+            problem = "path must not hold a null character"
         elif KEY_PREFIX in str(path):  # which a message about a file that is not there would show
             problem = "this is the text of a key, and not the path of a key file: give the text to Key.parse"
         if problem is not None:
@@ -233,6 +235,8 @@ class _FileSource:
 
     __slots__ = ("_digest", "_identity", "_path")
 
+    hint: ClassVar[str] = ". Mend it, or make one with `clientsession keys add --file PATH`"
+
     def __init__(self, path: str) -> None:
         self._path = path
         self._identity: tuple[int, ...] | None = None  # None: read it, whatever it looks like
@@ -242,43 +246,33 @@ class _FileSource:
         return f"the key file {self._path}"
 
     def __call__(self) -> Keyring | str | None:
-        """Two looks at the file around the reading: where they differ, it was being written, and is read again next time."""
-        before = self._look()
-        if isinstance(before, str):
-            self._identity = None
-            return before
-        if before == self._identity:
-            return None
-        self._identity = None
-        data = read_bytes(self._path)
-        if isinstance(data, str):
-            return data
-        if self._look() != before:
-            return "was changed while it was being read"
+        try:
+            if identity_of(os.stat(self._path)) == self._identity:
+                return None
+        except OSError as error:
+            return f"cannot be opened ({error.strerror})"
+        read = read_file(self._path)
+        if isinstance(read, str):
+            return read
+        data, identity = read
+        answer: Keyring | str | None = None
         digest = hashlib.sha256(data).digest()
         if digest != self._digest:
             answer = _ring_of(KeyFile._parse(data))
-            if isinstance(answer, str):
-                return answer
-        else:
-            answer = None
-        self._digest = digest
-        if time.time() - max(before[-2:]) / 1e9 > _SETTLED_SECONDS:
-            self._identity = before
+        if not isinstance(answer, str):
+            self._digest = digest
+        # What was changed this moment may change again and look the same: it is read once more.
+        settled = time.time() - max(identity[-2:]) / 1e9 > _SETTLED_SECONDS
+        self._identity = identity if settled and not isinstance(answer, str) else None
         return answer
-
-    def _look(self) -> tuple[int, ...] | str:
-        try:
-            found = os.stat(self._path)
-        except OSError as error:
-            return f"cannot be opened ({error.strerror})"
-        return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
 
 
 class _CallableSource:
     """A function of the application's, and whatever it talks to."""
 
     __slots__ = ("_asked", "_digest", "_ring", "_source")
+
+    hint: ClassVar[str] = ""
 
     def __init__(self, source: Callable[[], Keyring | str]) -> None:
         self._source = source
@@ -341,13 +335,14 @@ class _LiveKeyring(Keyring):
         return self._watch.ring()
 
     def _summary(self) -> str:
-        return f"of {self._watch.source}: {self._snapshot()._summary()}"
+        # As it was last asked: a repr in a traceback reads no file and calls no secret manager.
+        return f"of {self._watch.source}: {self._watch.last._summary()}"
 
 
 class _Watch:
     """Asks a source when it is time to, and keeps the ring of its last good answer."""
 
-    __slots__ = ("_clock", "_due", "_every", "_lock", "_pid", "_problem", "_ring", "source")
+    __slots__ = ("_clock", "_due", "_every", "_lock", "_pid", "_problem", "last", "source")
 
     def __init__(self, source: _FileSource | _CallableSource, every: timedelta, clock: Callable[[], float]) -> None:
         self.source = source
@@ -359,14 +354,14 @@ class _Watch:
         self._problem = ""
         ring = source()
         if not isinstance(ring, Keyring):
-            raise ConfigurationError(f"{source}: {ring}. Make a key file with `clientsession keys add --file PATH`")
-        self._ring = ring
+            raise ConfigurationError(f"{source}: {ring}{source.hint}")
+        self.last = ring
 
     def ring(self) -> Keyring:
         """The ring of now; asks the source where its last answer is too old."""
         if self._clock() >= self._due:
             self._ask()
-        return self._ring
+        return self.last
 
     def _ask(self) -> None:
         """Ask the source in this thread, unless another is at it; then the ring of before is good for this request."""
@@ -388,13 +383,13 @@ class _Watch:
                     "keys not read again: %s: %s. The keys of before stay in use: %s. Mend it; it is tried again every %g seconds",
                     self.source,
                     answer,
-                    self._ring._summary(),
+                    self.last._summary(),
                     self._every,
                 )
             return
-        before, self._ring = self._ring, answer or self._ring
+        before, self.last = self.last, answer or self.last
         if self._problem:
             self._problem = ""
-            _logger.warning("keys are read again: %s: %s", self.source, self._ring._summary())
-        elif before._summary() != self._ring._summary():
-            _logger.info("keys changed: %s: %s", self.source, self._ring._summary())
+            _logger.warning("keys are read again: %s: %s", self.source, self.last._summary())
+        elif before._summary() != self.last._summary():
+            _logger.info("keys changed: %s: %s", self.source, self.last._summary())

@@ -307,7 +307,7 @@ class Given:
         ring = Keyring.from_source(source, every=timedelta(seconds=1), clock=self.clock)
         for _ in later:
             self.clock.pass_(1)
-            repr(ring)
+            assert ring.sealing
         return Codec(ring, "x", clock=self.clock).decode("junk")
 
 
