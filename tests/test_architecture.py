@@ -24,8 +24,8 @@ LAYERS = [
     {"_codec"},
     {"_jar"},
     {""},  # the package itself: clientsession/__init__.py
-    {"wsgi"},
-    {"demo"},
+    {"wsgi", "metrics"},
+    {"demo", "commands"},
     {"__main__"},
 ]
 
@@ -74,7 +74,8 @@ def test_the_layers_name_every_module() -> None:
         ("webob", {"wsgi", "demo"}),
         ("nacl", {"_ciphers", "_keys"}),
         ("cryptography", {"_ciphers", "_keys"}),
-        ("json", {"_json", "demo"}),
+        ("json", {"_json", "demo", "commands"}),
+        ("prometheus_client", {"metrics"}),
     ],
 )
 def test_a_dependency_is_imported_where_it_belongs(distribution: str, only: set[str]) -> None:

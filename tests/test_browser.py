@@ -6,6 +6,7 @@ Needs Playwright and Chromium (found by name, or by ``CHROMIUM``). With ``SCREEN
 from __future__ import annotations
 
 import importlib
+import itertools
 import os
 import re
 import shutil
@@ -16,10 +17,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from clientsession import Jar, Key, Keyring
 from clientsession.demo import make_app, make_server
 from clientsession.demo.pages import REASONS
 from clientsession.demo.words import LOCALES
 from clientsession.errors import Reason
+from clientsession.wsgi import SessionMiddleware, get_sessions
 from tests.conftest import Clock
 
 if TYPE_CHECKING:
@@ -37,6 +40,7 @@ ARGUMENTS = (
     "--disable-background-networking",
     "--disable-component-update",
     "--disable-sync",
+    "--host-resolver-rules=MAP *.test 127.0.0.1",
 )
 ONE_WAX = "1 \N{MULTIPLICATION SIGN} Sealing wax"
 NARROW = {"width": 360, "height": 740}
@@ -411,3 +415,75 @@ def test_pictures_are_taken(open_context: Callable[..., BrowserContext], viewpor
     take("swapped")
     page.goto("/goodbye")
     take("goodbye")
+
+
+# A cookie that moves house
+
+
+@pytest.fixture
+def moving(clock: Clock) -> Iterator[tuple[str, Callable[..., None]]]:
+    """The address of an application that counts visits, and a function that gives its jar other options."""
+    ring = Keyring(Key.generate())
+    jars: list[Jar] = []
+
+    def move(**options: Any) -> None:
+        jars[:] = [Jar("session", ring, clock=clock, secure=False, **options)]
+
+    def application(environ: dict[str, Any], start_response: Callable[..., Any]) -> list[bytes]:
+        session = get_sessions(environ)["session"]
+        if environ["PATH_INFO"].endswith("/out"):
+            session.destroy()
+        elif environ["PATH_INFO"].endswith("/count"):
+            session["visits"] = session.get("visits", 0) + 1
+        start_response("200 OK", [("Content-Type", "text/plain")])
+        return [f"{session.get('visits')} {session.refusal}".encode()]
+
+    def serve(environ: dict[str, Any], start_response: Callable[..., Any]) -> Any:
+        return SessionMiddleware(application, jars)(environ, start_response)
+
+    server = make_server(serve, "127.0.0.1", 0)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+    thread.start()
+    yield f"http://www.shop.test:{server.server_port}", move
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+SCOPES = [("/shop", None), ("/", "shop.test"), ("/", "www.shop.test"), ("/", None)]
+
+
+@pytest.mark.parametrize(("old", "new"), list(itertools.permutations(SCOPES, 2)), ids=str)
+def test_a_cookie_that_moves_house_in_a_browser_keeps_its_user_and_signs_out(
+    browser: Browser, moving: tuple[str, Callable[..., None]], old: tuple[str, str | None], new: tuple[str, str | None]
+) -> None:
+    origin, move = moving
+    context = browser.new_context()
+    page = context.new_page()
+
+    def visit(path: str) -> str:
+        page.goto(origin + path)
+        return page.inner_text("body").strip()
+
+    move(path=old[0], domain=old[1])
+    assert visit("/shop/count") == "1 None"
+    assert visit("/shop/count") == "2 None"
+    move(path=new[0], domain=new[1], former_scopes=[old])
+    assert visit("/shop/read") == "2 None"
+    assert visit("/shop/count") == "3 None"
+    assert visit("/shop/count") == "4 None", "the one that was set did not become the second of two"
+    assert len(context.cookies()) == 1
+    assert visit("/shop/out") == "None None"
+    assert context.cookies() == []
+    # A browser that had both before anybody thought of it is back after one visit.
+    move(path=old[0], domain=old[1])
+    assert visit("/shop/count") == "1 None"
+    move(path=new[0], domain=new[1])
+    assert visit("/shop/count") == "2 None"
+    assert len(context.cookies()) == 2
+    assert visit("/shop/read") == "None ambiguous"
+    move(path=new[0], domain=new[1], former_scopes=[old])
+    assert visit("/shop/read") == "None ambiguous"
+    assert visit("/shop/read") == "2 None"
+    assert len(context.cookies()) == 1
+    context.close()
