@@ -226,14 +226,15 @@ def _keys_from_env(variable: str) -> list[Key]:
     return [_key_from_env(variable, index) for index in range(len(os.environ.get(variable, "").split()))]
 
 
-# A ring that follows its source. A source answers with a ring, with None where nothing changed since it was last asked, or with a
-# sentence that says what is wrong.
+# A ring that follows its source. A source is told which ring is in use, and answers with another, with None where that one is still
+# right, or with a sentence that says what is wrong. What it remembers is good only with the ring it made: a refresh that was cut
+# short, by a signal or by a fork of the process in the middle of it, is made anew.
 
 
 class _FileSource:
     """A key file, read where its identity changed."""
 
-    __slots__ = ("_digest", "_identity", "_path")
+    __slots__ = ("_digest", "_identity", "_made", "_path")
 
     hint: ClassVar[str] = ". Mend it, or make one with `clientsession keys add --file PATH`"
 
@@ -241,11 +242,14 @@ class _FileSource:
         self._path = path
         self._identity: tuple[int, ...] | None = None  # None: read it, whatever it looks like
         self._digest = b""
+        self._made: Keyring | None = None
 
     def __str__(self) -> str:
         return f"the key file {self._path}"
 
-    def __call__(self) -> Keyring | str | None:
+    def __call__(self, used: Keyring | None) -> Keyring | str | None:
+        if self._made is not used:
+            self._identity, self._digest = None, b""
         try:
             if identity_of(os.stat(self._path)) == self._identity:
                 return None
@@ -259,8 +263,8 @@ class _FileSource:
         digest = hashlib.sha256(data).digest()
         if digest != self._digest:
             answer = _ring_of(KeyFile._parse(data))
-        if not isinstance(answer, str):
-            self._digest = digest
+        if isinstance(answer, Keyring):
+            self._digest, self._made = digest, answer
         # What was changed this moment may change again and look the same: it is read once more.
         settled = time.time() - max(identity[-2:]) / 1e9 > _SETTLED_SECONDS
         self._identity = identity if settled and not isinstance(answer, str) else None
@@ -270,45 +274,39 @@ class _FileSource:
 class _CallableSource:
     """A function of the application's, and whatever it talks to."""
 
-    __slots__ = ("_asked", "_digest", "_ring", "_source")
+    __slots__ = ("_digest", "_made", "_source")
 
     hint: ClassVar[str] = ""
 
     def __init__(self, source: Callable[[], Keyring | str]) -> None:
         self._source = source
-        self._asked = False
         self._digest = b""
-        self._ring: Keyring | None = None
+        self._made: Keyring | None = None  # of the text of this digest
 
     def __str__(self) -> str:
         return f"the key source {getattr(self._source, '__qualname__', type(self._source).__name__)}"
 
-    def __call__(self) -> Keyring | str | None:
-        if not self._asked:  # at start-up the application is to see what is wrong, as it is
-            answer = self._read(self._source())
-            self._asked = True
-            return answer
+    def __call__(self, used: Keyring | None) -> Keyring | str | None:
+        if used is None:  # at start-up the application is to see what is wrong, as it is
+            return self._read(self._source(), used)
         try:
-            return self._read(self._source())
+            return self._read(self._source(), used)
         except Exception as error:  # noqa: BLE001 - the client of a secret manager raises what it likes, and no user is to be logged out for it
             return f"it raised {type(error).__name__}"
 
-    def _read(self, answer: object) -> Keyring | str | None:
+    def _read(self, answer: object, used: Keyring | None) -> Keyring | str | None:
         if isinstance(answer, Keyring):
             ring = answer._snapshot()
-            if ring is self._ring:
-                return None
-            self._ring, self._digest = ring, b""
-            return ring
+            return None if ring is used else ring
         if not isinstance(answer, str):
             return f"it answered with {type(answer).__name__}, and not with a Keyring or the text of a key file"
         data = answer.encode("utf-8", "replace")
         digest = hashlib.sha256(data).digest()
-        if digest == self._digest:
+        if digest == self._digest and self._made is used:
             return None
         ring_or_problem = _ring_of(KeyFile._parse(data))
         if isinstance(ring_or_problem, Keyring):
-            self._ring, self._digest = None, digest
+            self._digest, self._made = digest, ring_or_problem
         return ring_or_problem
 
 
@@ -342,17 +340,16 @@ class _LiveKeyring(Keyring):
 class _Watch:
     """Asks a source when it is time to, and keeps the ring of its last good answer."""
 
-    __slots__ = ("_clock", "_due", "_every", "_lock", "_pid", "_problem", "last", "source")
+    __slots__ = ("_clock", "_due", "_every", "_locks", "_problem", "last", "source")
 
     def __init__(self, source: _FileSource | _CallableSource, every: timedelta, clock: Callable[[], float]) -> None:
         self.source = source
         self._every = every.total_seconds()
         self._clock = clock
         self._due = clock() + self._every
-        self._pid = os.getpid()
-        self._lock = threading.Lock()
+        self._locks: dict[int, threading.Lock] = {}  # by process: one may be forked while a thread that it has not holds the lock
         self._problem = ""
-        ring = source()
+        ring = source(None)
         if not isinstance(ring, Keyring):
             raise ConfigurationError(f"{source}: {ring}{source.hint}")
         self.last = ring
@@ -365,15 +362,14 @@ class _Watch:
 
     def _ask(self) -> None:
         """Ask the source in this thread, unless another is at it; then the ring of before is good for this request."""
-        if self._pid != os.getpid():  # forked, perhaps while a thread that is not here held the lock
-            self._lock, self._pid = threading.Lock(), os.getpid()
-        if not self._lock.acquire(blocking=False):
+        lock = self._locks.setdefault(os.getpid(), threading.Lock())
+        if not lock.acquire(blocking=False):
             return
         try:
             self._due = self._clock() + self._every
-            self._take(self.source())
+            self._take(self.source(self.last))
         finally:
-            self._lock.release()
+            lock.release()
 
     def _take(self, answer: Keyring | str | None) -> None:
         if isinstance(answer, str):
