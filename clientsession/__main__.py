@@ -1,6 +1,6 @@
-"""The ``clientsession`` command: make a key, or open the demo shop.
+"""The ``clientsession`` command: keys and their file, a look into a token, the demo shop.
 
-It knows the command line and nothing else.
+It knows the command line; what a command does stands in ``clientsession.commands``, and the shop in ``clientsession.demo``.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import sys
 from collections.abc import Sequence
 
 from clientsession import Key, Suite, __version__
+from clientsession.commands import keys
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -23,15 +24,22 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     parser = _parser()
     options = parser.parse_args(argv)
-    if options.command == "keygen":
-        print(Key.generate(_suites()[options.suite]).export())
-        return 0
-    if options.command == "demo":
-        from clientsession.demo import serve  # noqa: PLC0415 - it brings WebOb and a server, which keygen has no use for
+    if options.command is None:
+        parser.print_help(sys.stderr)
+        return 2
+    code: int = options.run(options)
+    return code
 
-        return serve(options.host, options.port)
-    parser.print_help(sys.stderr)
-    return 2
+
+def _keygen(options: argparse.Namespace) -> int:
+    print(Key.generate(_suites()[options.suite]).export())
+    return 0
+
+
+def _demo(options: argparse.Namespace) -> int:
+    from clientsession.demo import serve  # noqa: PLC0415 - it brings WebOb and a server, which the others have no use for
+
+    return serve(options.host, options.port)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -42,11 +50,14 @@ def _parser() -> argparse.ArgumentParser:
     keygen.add_argument(
         "--suite", choices=list(_suites()), default=next(iter(_suites())), help="the cipher it is for (default: %(default)s)"
     )
+    keygen.set_defaults(run=_keygen)
+    keys.add_parser(commands)
     demo = commands.add_parser(
         "demo", help="open a demo shop in the browser", description="Serve a small shop that shows both sides of its cookies."
     )
     demo.add_argument("--host", default="127.0.0.1", help="the address to listen on (default: %(default)s, this computer only)")
     demo.add_argument("--port", type=_port, default=8000, help="0 to 65535, 0 for a free one (default: %(default)s)")
+    demo.set_defaults(run=_demo)
     return parser
 
 

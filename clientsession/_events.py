@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import enum
 import logging
+import os
+import threading
 from dataclasses import dataclass
 from typing import Final
 
@@ -57,15 +59,14 @@ class Event:
 
 
 class Throttle:
-    """Lets ten lines a minute through for each of a few subjects, and counts the others.
+    """Lets ten lines a minute through for each of a few subjects, and counts the others."""
 
-    Two threads at once may let one more through: what is bounded is bounded, and no lock is left behind in a forked process.
-    """
-
-    __slots__ = ("_windows",)
+    __slots__ = ("_lock", "_pid", "_windows")
 
     def __init__(self) -> None:
         self._windows: dict[str, tuple[int, int]] = {}  # by subject: when its minute began, in ms, and how often it came since
+        self._lock = threading.Lock()
+        self._pid = os.getpid()
 
     def note(self, subject: str, now: int) -> str | None:
         """What to add to a line about this subject, mostly nothing; None where the line is not to be written.
@@ -74,11 +75,14 @@ class Throttle:
             subject: one of a few; never something a client sent.
             now: milliseconds; a clock that was set back begins a new minute.
         """
-        start, count = self._windows.get(subject, (now, 0))
-        held_back = 0
-        if not 0 <= now - start < WINDOW_MS:
-            start, held_back, count = now, max(count - LINES_PER_WINDOW, 0), 0
-        self._windows[subject] = start, count + 1
+        if self._pid != os.getpid():  # forked, perhaps while a thread that is not here held the lock
+            self._lock, self._pid = threading.Lock(), os.getpid()
+        with self._lock:  # a count read by one thread and written by another would let more lines through, and tell fewer
+            start, count = self._windows.get(subject, (now, 0))
+            held_back = 0
+            if not 0 <= now - start < WINDOW_MS:
+                start, held_back, count = now, max(count - LINES_PER_WINDOW, 0), 0
+            self._windows[subject] = start, count + 1
         if count >= LINES_PER_WINDOW:
             return None
         note = f" held_back={held_back}" if held_back else ""

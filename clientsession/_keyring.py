@@ -366,7 +366,10 @@ class _Watch:
         if not lock.acquire(blocking=False):
             return
         try:
-            self._due = self._clock() + self._every
+            now = self._clock()
+            if now < self._due:  # another thread has asked since this one looked
+                return
+            self._due = now + self._every
             self._take(self.source(self.last))
         finally:
             lock.release()
@@ -376,7 +379,7 @@ class _Watch:
             if answer != self._problem:  # one line for each thing that is wrong, not one a second
                 self._problem = answer
                 _logger.error(
-                    "keys not read again: %s: %s. The keys of before stay in use: %s. Mend it; it is tried again every %g seconds",
+                    "keys not read again: %s: %s. The keys of before stay in use: %s. Mend it; it is tried again every %g s",
                     self.source,
                     answer,
                     self.last._summary(),

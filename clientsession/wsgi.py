@@ -30,6 +30,7 @@ __all__ = ["SessionMiddleware", "get_sessions"]
 
 ENVIRON_KEY: Final = "clientsession.sessions"
 _DIRECTIVE: Final = re.compile(r'(?:[^,"]|"(?:\\.|[^"\\])*"?)+')  # RFC 9111, 5.2: between commas, those in quoted strings aside
+_MAX_SHOWN_CHARS: Final = 100  # of a header in a log line
 _ATTRIBUTES_KEY: Final = "webob.adhoc_attrs"  # where WebOb keeps the attributes an application sets on a request
 
 _logger: Final = logging.getLogger("clientsession")
@@ -279,7 +280,7 @@ def _keep_private(headers: list[tuple[str, str]], warn: Callable[..., None], *, 
             "shared cache",
             "the response sets a session cookie and says Cache-Control: %s, which would let a cache give the cookie to others; "
             "it was taken out. Set no such header where a session is written%s",
-            ", ".join(shared),
+            ", ".join(shared)[:_MAX_SHOWN_CHARS],
         )
     kept = [text for text in directives if text not in shared]
     if not is_private:
