@@ -1149,7 +1149,7 @@ def test_with_a_source_that_fails_the_ring_stays_with_one_loud_line_and_mended_i
     assert line.startswith("keys not read again: the key source Vault: ")
     assert says in line
     assert f"The keys of before stay in use: sealing {ONE.id}, accepting [], retiring [{TWO.id}]." in line
-    assert "it is tried again every 60 seconds" in line
+    assert "it is tried again every 60 s" in line
     served.vault.holds = good
     assert served.use(5) == ANSWER
     ((level, line),) = log.take()
