@@ -10,7 +10,8 @@ import sys
 from collections.abc import Sequence
 
 from clientsession import Key, Suite, __version__
-from clientsession.commands import keys
+from clientsession.commands import inspect, keys
+from clientsession.commands._parser import Parser
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -43,7 +44,8 @@ def _demo(options: argparse.Namespace) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="clientsession", description="Encrypted sessions that live in the client's cookie.")
+    about = "Encrypted sessions that live in the client's cookie."
+    parser: argparse.ArgumentParser = Parser(prog="clientsession", description=about)
     parser.add_argument("--version", action="version", version=f"clientsession {__version__}")
     commands = parser.add_subparsers(dest="command", title="commands", metavar="command")
     keygen = commands.add_parser("keygen", help="print a new key", description="Print a new key, for CLIENTSESSION_KEY.")
@@ -52,6 +54,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     keygen.set_defaults(run=_keygen)
     keys.add_parser(commands)
+    inspect.add_parser(commands)
     demo = commands.add_parser(
         "demo", help="open a demo shop in the browser", description="Serve a small shop that shows both sides of its cookies."
     )

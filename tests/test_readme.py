@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import socket
 import subprocess
 import sys
@@ -21,10 +22,31 @@ BLOCKS = re.findall(r"^```(\w*)\n(.*?)^```$", (ROOT / "README.md").read_text(enc
 SHELL = [code for language, code in BLOCKS if language == "sh"]
 
 
+def put_commands(folder: Path) -> None:
+    """A ``.venv`` like the reader's, whose commands are those of the Python that runs the tests."""
+    commands = folder / ".venv" / "bin"
+    commands.mkdir(parents=True)
+    for name, module in (("clientsession", "clientsession"), ("waitress-serve", "waitress")):
+        script = commands / name
+        script.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m {module} "$@"\n', encoding="utf-8")
+        script.chmod(0o755)
+
+
+def run_shell(lines: str, folder: Path) -> str:
+    """What a block of shell lines prints; each must end well."""
+    put_commands(folder)
+    environ = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(["sh", "-e", "-c", lines], cwd=folder, env=environ, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    return done.stdout
+
+
 @pytest.fixture
-def namespace(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
+def namespace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
     """All Python blocks, run one after the other as a reader would; ``printed`` is what each one printed."""
     monkeypatch.setenv("CLIENTSESSION_KEY", Key.generate().export())
+    monkeypatch.chdir(tmp_path)
+    run_shell(SHELL[4], tmp_path)  # which makes the key file that a Python block reads
     names: dict[str, Any] = {"printed": [], "apps": []}
     for language, code in BLOCKS:
         if language == "python":
@@ -85,12 +107,7 @@ def test_the_shell_lines_make_a_key_and_serve_the_first_example_as_they_stand(tm
     install, make_key, serve = SHELL[2].splitlines()
     assert install == ".venv/bin/pip install waitress"
     assert SHELL[3] in make_key + "\n" or SHELL[3].strip() in make_key
-    commands = tmp_path / ".venv" / "bin"
-    commands.mkdir(parents=True)
-    for name, module in (("clientsession", "clientsession"), ("waitress-serve", "waitress")):
-        script = commands / name
-        script.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m {module} "$@"\n', encoding="utf-8")
-        script.chmod(0o755)
+    put_commands(tmp_path)
     (tmp_path / "shop.py").write_text(next(code for language, code in BLOCKS if language == "python"), encoding="utf-8")
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
@@ -106,3 +123,14 @@ def test_the_shell_lines_make_a_key_and_serve_the_first_example_as_they_stand(tm
                 assert response.headers["Set-Cookie"].startswith("session=")
         finally:
             server.terminate()
+
+
+def test_the_key_file_is_made_and_a_cookie_looked_into_as_the_readme_says(namespace: dict[str, Any], tmp_path: Path) -> None:
+    assert (tmp_path / "keys").stat().st_mode & 0o777 == 0o600
+    assert namespace["ring"].sealing.export() in (tmp_path / "keys").read_text()
+    value = namespace["jar"].codec.encode({"user": 7})
+    (tmp_path / "cookie.txt").write_text(f"Cookie: session={value}\n", encoding="utf-8")
+    shutil.rmtree(tmp_path / ".venv")
+    shown = run_shell(SHELL[5], tmp_path)
+    assert "Cookie session: opens" in shown
+    assert '"user": 7' in shown
