@@ -9,9 +9,9 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from clientsession import Key, Suite, __version__
+from clientsession import Key, __version__
 from clientsession.commands import inspect, keys
-from clientsession.commands._parser import Parser
+from clientsession.commands._parser import SUITES, Parser
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -33,7 +33,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _keygen(options: argparse.Namespace) -> int:
-    print(Key.generate(_suites()[options.suite]).export())
+    print(Key.generate(SUITES[options.suite]).export())
     return 0
 
 
@@ -50,7 +50,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", title="commands", metavar="command")
     keygen = commands.add_parser("keygen", help="print a new key", description="Print a new key, for CLIENTSESSION_KEY.")
     keygen.add_argument(
-        "--suite", choices=list(_suites()), default=next(iter(_suites())), help="the cipher it is for (default: %(default)s)"
+        "--suite", choices=list(SUITES), default=next(iter(SUITES)), help="the cipher it is for (default: %(default)s)"
     )
     keygen.set_defaults(run=_keygen)
     keys.add_parser(commands)
@@ -62,11 +62,6 @@ def _parser() -> argparse.ArgumentParser:
     demo.add_argument("--port", type=_port, default=8000, help="0 to 65535, 0 for a free one (default: %(default)s)")
     demo.set_defaults(run=_demo)
     return parser
-
-
-def _suites() -> dict[str, Suite]:
-    """The suites as the command line names them, the default first."""
-    return {suite.name.lower().replace("_", "-"): suite for suite in Suite}
 
 
 def _port(text: str) -> int:
