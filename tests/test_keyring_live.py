@@ -13,6 +13,7 @@ import logging
 import mmap
 import os
 import pickle
+import queue
 import re
 import socket
 import stat
@@ -41,7 +42,7 @@ NEEDLES = Needles(*SECRETS)
 NEEDLES.windows = NEEDLES.windows.union(*(Needles.of_secret(secret).windows for secret in SECRETS))
 ONE, TWO, THREE, FOUR = (Key.from_secret(secret, suite=suite) for secret, suite in zip(SECRETS, list(Suite) * 2, strict=True))
 SETTLED_SECONDS = 2.0  # a file younger than that may change and keep its times
-RUN_SECONDS = 2.0  # of a writer and the threads that read meanwhile
+DEADLINE_SECONDS = 30.0  # for what takes two or three
 THREADS = 8
 
 
@@ -618,68 +619,66 @@ def test_a_file_that_is_written_in_small_steps_under_many_threads_gives_no_wrong
         rings.append(place.use())
     log.take()
     ring = Keyring.from_file(place.path, clock=itertools.count().__next__)
-    is_done = threading.Event()
 
-    def write_on(_: int) -> int:
-        rounds = 0
-        end = time.monotonic() + RUN_SECONDS
-        while time.monotonic() < end:
-            data = versions[rounds % len(versions)].encode()
-            step = (1, 3, 17, 64)[rounds // len(versions) % 4]
+    def write_all() -> None:
+        for number in range(100):
+            data = versions[number % len(versions)].encode()
+            step = (1, 3, 17, 64)[number // len(versions) % 4]
             with place.path.open("wb", buffering=0) as file:
                 for start in range(0, len(data), step):
                     file.write(data[start : start + step])
-            rounds += 1
-        place.path.write_text(versions[1])
-        is_done.set()
-        return rounds
 
-    def read_on(_: int) -> int:
-        uses = 0
-        while not is_done.is_set():
-            snapshot = ring._snapshot()
-            assert ids_of(snapshot) in rings
-            uses += 1
-        return uses
+    def read() -> None:
+        assert ids_of(ring._snapshot()) in rings
 
-    rounds, *uses = in_threads(THREADS + 1, lambda index: read_on(index) if index else write_on(index))
-    ids_of(ring)
+    uses = while_it_lasts(write_all, read)
+    place.path.write_text(versions[1])
     assert ids_of(ring) == rings[1]
     levels = log.take_levels()
     assert {"ERROR", "WARNING"} <= set(levels)  # it was read while it was written, and told
-    assert rounds > 20
-    print(f"{rounds} files written in steps, {sum(uses)} uses, {levels.count('ERROR')} times not whole, no wrong ring")
+    print(f"100 files written in steps, {sum(uses)} uses, {levels.count('ERROR')} times not whole, no wrong ring")
 
 
 @pytest.mark.usefixtures("eager_switching")
 def test_a_file_that_is_replaced_all_the_time_is_never_called_broken(place: Place, log: Log) -> None:
     """Whoever reads while it is replaced has the old one or the new one, and both are whole."""
-    versions = [text_of(ONE), text_of(TWO, retiring=(ONE,))]
-    place.put(versions[0])
+    versions = {text_of(ONE): (ONE.id, (), ()), text_of(TWO, retiring=(ONE,)): (TWO.id, (), (ONE.id,))}
+    place.put(text_of(ONE))
     ring = Keyring.from_file(place.path, clock=itertools.count().__next__)
-    is_done = threading.Event()
 
-    def write_on(_: int) -> int:
-        rounds = 0
-        end = time.monotonic() + RUN_SECONDS
-        while time.monotonic() < end:
-            place.put(versions[rounds % 2])
-            rounds += 1
-        is_done.set()
-        return rounds
+    def write_all() -> None:
+        for text in [*versions] * 50:
+            place.put(text)
 
-    def read_on(_: int) -> int:
-        uses = 0
-        while not is_done.is_set():
-            assert ids_of(ring._snapshot()) in {(ONE.id, (), ()), (TWO.id, (), (ONE.id,))}
-            assert Keyring.from_file(place.path).sealing.id in {ONE.id, TWO.id}  # at start-up it is no error either
-            uses += 1
-        return uses
+    def read() -> None:
+        assert ids_of(ring._snapshot()) in versions.values()
+        assert ids_of(Keyring.from_file(place.path)) in versions.values()  # at start-up it is no error either
 
-    rounds, *uses = in_threads(3, lambda index: read_on(index) if index else write_on(index))
-    assert rounds > 100
+    uses = while_it_lasts(write_all, read)
     assert sum(uses) > 100
     assert [line for line in log.take() if line[0] != "INFO"] == []
+
+
+def while_it_lasts(work: Callable[[], object], use: Callable[[], object]) -> list[int]:
+    """How often each of several other threads came to use something while one did its work."""
+    is_done = threading.Event()
+
+    def work_once() -> int:
+        try:
+            work()
+        finally:
+            is_done.set()
+        return 0
+
+    def use_on() -> int:
+        for count in itertools.count():
+            if is_done.is_set():
+                return count
+            use()
+        raise AssertionError
+
+    _, *uses = in_threads(THREADS + 1, lambda index: use_on() if index else work_once())
+    return uses
 
 
 # At start-up, when no ring is there to stay
@@ -820,39 +819,38 @@ def test_users_go_on_while_the_file_goes_round_and_round(place: Place, clock: Cl
     ring = Keyring.from_file(place.path, clock=itertools.count().__next__)
     jar = Jar("session", ring, clock=clock)
     counts = [0] * THREADS
-    end = time.monotonic() + RUN_SECONDS
-    is_done = threading.Event()
+    clients = [Client(jar) for _ in range(THREADS)]
+    free = queue.SimpleQueue[int]()
+    for user in range(THREADS):
+        free.put(user)
 
-    def rotate(_: int) -> int:
-        rounds = 0
-        while time.monotonic() < end:
-            text, ids = steps[rounds % len(steps)]
+    def wait(is_so: Callable[[], bool]) -> None:
+        end = time.monotonic() + DEADLINE_SECONDS
+        while not is_so():
+            assert time.monotonic() < end
+            time.sleep(0)
+
+    def rotate() -> None:
+        for text, ids in steps * 5:
             place.put(text)
-            while ids_of(ring._snapshot()) != ids and time.monotonic() < end:
-                time.sleep(0)
+            wait(lambda ids=ids: ids_of(ring._snapshot()) == ids)
             before = list(counts)
-            while min(now - then for now, then in zip(counts, before, strict=True)) < 2 and time.monotonic() < end:
-                time.sleep(0)
-            rounds += 1
-        is_done.set()
-        return rounds
+            wait(lambda before=before: min(now - then for now, then in zip(counts, before, strict=True)) >= 2)
 
-    def visit_on(index: int) -> int:
-        client = Client(jar)
-        while not is_done.is_set():
-            with client.visit() as sessions:
-                session = sessions["session"]
-                assert (session.get("count", 0), session.refusal) == (counts[index], None)
-                session["count"] = counts[index] + 1
-            counts[index] += 1
-        return counts[index]
+    def visit() -> None:
+        user = free.get()
+        with clients[user].visit() as sessions:
+            session = sessions["session"]
+            assert (session.get("count", 0), session.refusal) == (counts[user], None)
+            session["count"] = counts[user] + 1
+        counts[user] += 1
+        free.put(user)
 
     log.caplog.set_level(logging.WARNING, "clientsession")  # not the lines of hundreds of changes
-    rounds, *_ = in_threads(THREADS + 1, lambda index: visit_on(index - 1) if index else rotate(index))
-    assert rounds > len(steps)
-    assert min(counts) > 2 * len(steps)
+    while_it_lasts(rotate, visit)
+    assert min(counts) >= 2 * 5 * len(steps)
     assert log.take() == []
-    print(f"{rounds} steps of rotation, {sum(counts)} requests, none lost")
+    print(f"{5 * len(steps)} steps of rotation, {sum(counts)} requests, none lost")
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -1293,6 +1291,25 @@ def test_many_threads_ask_a_source_once(log: Log) -> None:
         clock.pass_(60)
         in_threads(THREADS, lambda _: [ring.sealing for _ in range(5)])
         assert vault.asked == round_ + 2
+
+
+def test_a_thread_that_comes_second_does_not_ask_again(log: Log) -> None:
+    """Both found the ring too old; one was through before the other began."""
+    vault, clock = Vault(text_of(ONE)), Clock(0.0)
+    ring = Keyring.from_source(vault, clock=clock)
+    clock.pass_(60)
+
+    def overtaken(frame: FrameType, event: str, _: object) -> None:
+        if event == "call" and frame.f_code.co_name == "_ask":
+            sys.setprofile(None)
+            in_threads(1, lambda _: ring.sealing)
+
+    sys.setprofile(overtaken)
+    try:
+        assert ring.sealing.id == ONE.id
+    finally:
+        sys.setprofile(None)
+    assert vault.asked == 2
 
 
 IN_FORKED = """
