@@ -7,11 +7,13 @@ from clientsession._ciphers import Suite
 from clientsession._codec import Codec
 from clientsession._events import Event as Event  # what an observer takes, for annotations
 from clientsession._events import EventKind as EventKind
-from clientsession._jar import Jar, Sessions
+from clientsession._header import HeaderJar
+from clientsession._jar import Jar
 from clientsession._json import Serializer as Serializer  # likewise
 from clientsession._keyring import Keyring
 from clientsession._keys import Key
 from clientsession._session import Session
+from clientsession._sessions import Sessions
 from clientsession.errors import (
     ClientSessionError,
     ConfigurationError,
@@ -36,6 +38,7 @@ __all__ = [
     "ExpiredTokenError",
     "ForgedTokenError",
     "FutureTokenError",
+    "HeaderJar",
     "Jar",
     "Key",
     "Keyring",

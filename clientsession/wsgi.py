@@ -14,8 +14,9 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from clientsession._events import Throttle
-from clientsession._jar import Jar, JarTable, Sessions
+from clientsession._jar import SET_COOKIE, AnyJar, Jar
 from clientsession._session import Session
+from clientsession._sessions import JarTable, Sessions
 from clientsession.errors import ConfigurationError
 
 with warnings.catch_warnings():
@@ -74,7 +75,7 @@ class SessionMiddleware:
 
     __slots__ = ("_app", "_jars", "_throttle", "_warned")
 
-    def __init__(self, app: WSGIApplication, jars: Iterable[Jar]) -> None:
+    def __init__(self, app: WSGIApplication, jars: Iterable[AnyJar]) -> None:
         if not callable(app):
             raise ConfigurationError(f"app must be a WSGI application, not {type(app).__name__}")
         table = JarTable(jars)
@@ -98,22 +99,25 @@ class SessionMiddleware:
             outer is not enclosing
         ):  # a sub-request: it starts afresh, and leaves the sessions of the request around it where they are
             environ = dict(environ)
-        sessions = _RequestSessions(self, self._jars, environ.get("HTTP_COOKIE"), outer)
+        sent = {name: environ.get(f"HTTP_{name.upper().replace('-', '_')}", "") for name in self._jars.headers}
+        sessions = _RequestSessions(self, self._jars, environ.get("HTTP_COOKIE"), sent, outer)
         environ[ENVIRON_KEY] = sessions
         environ[_ATTRIBUTES_KEY] = _RequestAttributes(sessions, environ.get(_ATTRIBUTES_KEY, {}))
 
         def start(status: str, headers: list[tuple[str, str]], exc_info: Any = None, /) -> Any:
-            cookies = sessions.commit()
+            answers = sessions.commit_headers()
             headers = list(headers)  # the application's own list may be shared by all its requests
             if sessions.accessed:
-                _vary_on_cookie(headers)
-                if cookies:
+                _vary_on(headers, sessions.vary)
+                if answers:
+                    cookies = [value for name, value in answers if name == SET_COOKIE]
                     self._check_secure(cookies, environ)
                     _drop_set_cookies(headers, {cookie.partition("=")[0] for cookie in cookies}, sessions._warn)
-                    headers += [("Set-Cookie", cookie) for cookie in cookies]
+                    _drop_headers(headers, {name for name, _ in answers if name != SET_COOKIE}, sessions._warn)
+                    headers += answers
                     if sessions._added in headers:  # what a middleware inside said of its own accord is not the application's word
                         headers.remove(sessions._added)
-                sessions._added = _keep_private(headers, sessions._warn, has_cookies=bool(cookies)) or sessions._added
+                sessions._added = _keep_private(headers, sessions._warn, has_cookies=bool(answers)) or sessions._added
             if outer is not None:
                 outer._added = sessions._added
             if exc_info is None:
@@ -130,6 +134,8 @@ class SessionMiddleware:
         if environ.get("wsgi.url_scheme") == "https" or _is_local(environ):
             return
         for jar in self._jars:
+            if not isinstance(jar, Jar):
+                continue
             is_set = any(cookie.startswith(f"{jar.cookie_name}=") for cookie in cookies)
             if is_set and jar.secure and jar.name not in self._warned:
                 self._warned.add(jar.name)
@@ -147,9 +153,14 @@ class _RequestSessions(Sessions):
     __slots__ = ("_added", "_middleware", "_outer")
 
     def __init__(
-        self, middleware: SessionMiddleware, jars: JarTable, cookie_header: str | None, outer: _RequestSessions | None
+        self,
+        middleware: SessionMiddleware,
+        jars: JarTable,
+        cookie_header: str | None,
+        headers: dict[str, str],
+        outer: _RequestSessions | None,
     ) -> None:
-        super().__init__(jars, cookie_header)
+        super().__init__(jars, cookie_header, headers=headers)
         self._middleware = middleware
         self._outer = outer
         self._added: tuple[str, str] | None = None  # the Cache-Control of our own that the response carries
@@ -248,17 +259,18 @@ def _positions(headers: list[tuple[str, str]], name: str) -> list[int]:
     ]
 
 
-def _vary_on_cookie(headers: list[tuple[str, str]]) -> None:
-    """``Vary: Cookie``, merged: a cache must not give one user's page to another (RFC 9110, 12.5.5)."""
+def _vary_on(headers: list[tuple[str, str]], names: tuple[str, ...]) -> None:
+    """``Vary``, merged: a cache must not give one user's page to another (RFC 9110, 12.5.5)."""
     positions = _positions(headers, "vary")
-    fields = {field.strip().lower() for index in positions for field in headers[index][1].split(",")}
-    if fields & {"*", "cookie"}:
+    fields = {field.strip().lower() for index in positions for field in headers[index][1].split(",")} - {""}
+    missing = [name for name in names if name.lower() not in fields]
+    if not missing or "*" in fields:
         return
-    if not positions or not (fields - {""}):
-        headers.append(("Vary", "Cookie"))
+    if not fields:
+        headers.append(("Vary", ", ".join(missing)))
         return
     name, value = headers[positions[-1]]
-    headers[positions[-1]] = (name, f"{value}, Cookie")
+    headers[positions[-1]] = (name, ", ".join((value, *missing)))
 
 
 def _keep_private(headers: list[tuple[str, str]], warn: Callable[..., None], *, has_cookies: bool) -> tuple[str, str] | None:
@@ -301,5 +313,18 @@ def _drop_set_cookies(headers: list[tuple[str, str]], names: set[str], warn: Cal
                 "own cookie",
                 "the application set the cookie %s itself, which belongs to a jar; the jar's was sent. Write the session, or "
                 "rename one%s",
+                name,
+            )
+
+
+def _drop_headers(headers: list[tuple[str, str]], names: set[str], warn: Callable[..., None]) -> None:
+    """Take out the application's own header of a name that a jar answers with."""
+    for name in names:
+        for index in reversed(_positions(headers, name.lower())):
+            del headers[index]
+            warn(
+                "own header",
+                "the application set the header %s itself, which belongs to a jar; the jar's was sent. Write the session, or "
+                "give the jar another header%s",
                 name,
             )

@@ -23,6 +23,8 @@ LAYERS = [
     {"_keyring"},
     {"_codec"},
     {"_jar"},
+    {"_header"},
+    {"_sessions"},
     {""},  # the package itself: clientsession/__init__.py
     {"wsgi", "metrics"},
     {"demo", "commands"},
@@ -122,7 +124,7 @@ def test_importing_configures_no_logging_and_warns_of_nothing() -> None:
 
 def test_the_public_names_are_exact() -> None:
     assert set(clientsession.__all__) == {
-        *("Codec", "Jar", "Key", "Keyring", "Reason", "Session", "Sessions", "Suite"),
+        *("Codec", "HeaderJar", "Jar", "Key", "Keyring", "Reason", "Session", "Sessions", "Suite"),
         *("ClientSessionError", "ConfigurationError", "SerializationError", "SessionTooLargeError", "SessionCommittedError"),
         *("TokenError", "MalformedTokenError", "UnknownKeyError", "ForgedTokenError", "ExpiredTokenError", "FutureTokenError"),
     }

@@ -36,7 +36,7 @@ from clientsession import (
     SessionTooLargeError,
     Suite,
 )
-from clientsession._jar import Event
+from clientsession._events import Event
 from clientsession.wsgi import SessionMiddleware, get_sessions
 from tests import reference
 from tests.conftest import Clock, cookie_of

@@ -18,7 +18,8 @@ from dataclasses import dataclass
 import pytest
 
 from clientsession import Jar, Key, Keyring, Reason, Sessions, Suite, _ciphers
-from clientsession._jar import Event, JarTable
+from clientsession._events import Event
+from clientsession._sessions import JarTable
 from clientsession.wsgi import SessionMiddleware
 from tests import reference
 from tests.conftest import Clock

@@ -25,7 +25,7 @@ from clientsession import (
     SessionTooLargeError,
     Suite,
 )
-from clientsession._jar import Event
+from clientsession._events import Event
 from tests import reference
 from tests.conftest import Client, Clock, cookie_of, forged
 

@@ -31,7 +31,7 @@ from typing import Any
 import pytest
 
 from clientsession import Codec, ConfigurationError, Jar, Key, Keyring, Reason, Sessions, Suite, UnknownKeyError
-from clientsession._jar import Event, EventKind
+from clientsession._events import Event, EventKind
 from tests import reference
 from tests.conftest import Client, Clock, cookie_of
 from tests.test_concurrency import eager_switching, in_threads, run_script  # noqa: F401 - the first is a fixture

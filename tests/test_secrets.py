@@ -37,7 +37,7 @@ from clientsession import (
     Suite,
     TokenError,
 )
-from clientsession._jar import Event
+from clientsession._events import Event
 from clientsession._keyfile import KeyFile
 from clientsession.wsgi import SessionMiddleware, get_sessions
 from tests import reference

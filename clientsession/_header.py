@@ -1,0 +1,137 @@
+"""HeaderJar: a session in a request header of one's own, for clients that keep no cookies.
+
+It knows no request: values come in as text, and what goes out is a response header.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable
+from datetime import timedelta
+from types import EllipsisType
+from typing import Final
+
+from clientsession._codec import NOT_A_KEYRING, Codec, check_label
+from clientsession._events import Event
+from clientsession._jar import AnyJar
+from clientsession._json import Serializer
+from clientsession._keyring import Keyring
+from clientsession._session import DEFAULT_DURATION, Lifetime, Session
+from clientsession.errors import ConfigurationError
+
+DEFAULT_HEADER: Final = "X-Session-Token"
+_AUTHORIZATION: Final = "authorization"
+_BEARER: Final = re.compile(r"bearer[ \t]+", re.IGNORECASE)  # RFC 6750, 2.1; the scheme in any case, RFC 9110, 11.1
+_FIELD_NAME: Final = re.compile(r"[A-Za-z][A-Za-z0-9-]{0,63}")  # of RFC 9110, 5.1, what WSGI tells apart
+# Headers that mean something else to clients, servers or caches.
+_TAKEN: Final = frozenset(
+    {
+        *("accept", "age", "allow", "cache-control", "connection", "content-encoding", "content-length", "content-location"),
+        *("content-type", "cookie", "date", "etag", "expires", "host", "last-modified", "location", "origin", "range", "referer"),
+        *("set-cookie", "te", "trailer", "transfer-encoding", "upgrade", "user-agent", "vary", "via", "www-authenticate"),
+    }
+)
+
+
+class HeaderCodec(Codec):
+    """The codec of a header jar."""
+
+    kind = "header"
+
+
+class HeaderJar(AnyJar):
+    """A session in a request header, for APIs and apps: no cookie is read or set.
+
+    The client sends the token it was given last. The answer carries a fresh one, in a header too, only when the session changed;
+    an empty one tells the client to forget what it has. Whatever a script of a page can read, a stolen script can: where there
+    is a browser, a cookie that is HttpOnly is the better place.
+
+    Args:
+        name: how the application finds it, and bound into the seal.
+        keyring: the keys.
+        header: of the request: ``"X-Session-Token"``, or any other name; with ``"Authorization"`` the token stands after
+            ``Bearer`` (RFC 6750).
+        answer_header: of the response; by default ``header``.
+        duration, active_duration, max_duration, audience, serializer, clock, observer, compress, pad_to: as of a ``Jar``.
+
+    Raises:
+        ConfigurationError: an argument out of range, or a header that is taken.
+        TypeError: a duration that is no ``timedelta``.
+    """
+
+    header: str
+    answer_header: str
+
+    def __init__(
+        self,
+        name: str,
+        keyring: Keyring,
+        *,
+        header: str = DEFAULT_HEADER,
+        answer_header: str | None = None,
+        duration: timedelta = DEFAULT_DURATION,
+        active_duration: timedelta | None = None,
+        max_duration: timedelta | EllipsisType | None = ...,
+        audience: str = "",
+        serializer: Serializer | None = None,
+        clock: Callable[[], float] = time.time,
+        observer: Callable[[Event], object] | None = None,
+        compress: bool = False,
+        pad_to: int | None = None,
+    ) -> None:
+        if not isinstance(keyring, Keyring):
+            del keyring  # whatever it is may be a secret, and no frame of this traceback shows it
+            raise ConfigurationError(NOT_A_KEYRING)
+        check_label("name", name)
+        _check_header("header", header)
+        _check_header("answer_header", header if answer_header is None else answer_header)
+        self._prepare(
+            HeaderCodec,
+            name,
+            name=name,
+            keyring=keyring,
+            lifetime=Lifetime.of(duration, active_duration, max_duration, ephemeral=False),
+            duration=duration,
+            active_duration=active_duration,
+            audience=audience,
+            serializer=serializer,
+            clock=clock,
+            observer=observer,
+            compress=compress,
+            pad_to=pad_to,
+        )
+        self._freeze(header=header, answer_header=header if answer_header is None else answer_header)
+
+    def _summary(self) -> str:
+        return f"{self.name!r} header {self.header!r} {self.keyring!r}"
+
+    # For Sessions
+
+    def _tokens(self, value: str) -> list[str]:
+        """The tokens in the request header; servers join several lines of one name with commas (RFC 9110, 5.3)."""
+        tokens = []
+        for part in value.split(","):
+            token = part.strip(" \t")
+            if self.header.lower() == _AUTHORIZATION:
+                scheme = _BEARER.match(token)
+                if scheme is None:  # another scheme, such as Basic, is for somebody else
+                    continue
+                token = token[scheme.end() :]
+            if token:
+                tokens.append(token)
+        return tokens
+
+    def _header_of(self, session: Session, token: str, now: int) -> tuple[str, str]:
+        del session, now
+        return self.answer_header, f"Bearer {token}" if self.answer_header.lower() == _AUTHORIZATION else token
+
+    def _deletion(self) -> tuple[str, str]:
+        return self.answer_header, ""
+
+
+def _check_header(option: str, name: str) -> None:
+    if not isinstance(name, str) or not _FIELD_NAME.fullmatch(name):
+        raise ConfigurationError(f'{option} must be the name of a header, letters, digits and "-", such as "X-Session-Token"')
+    if name.lower() in _TAKEN:
+        raise ConfigurationError(f"{option} must not be {name}, which has a meaning of its own: take X-Session-Token")

@@ -1,0 +1,354 @@
+"""Sessions: all jars of one request, what came for them, and what is to be sent.
+
+It knows no framework: a Cookie header and other request headers come in as text, response headers go out as text.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+from clientsession._cookies import MAX_HEADER_CHARS, find_cookies
+from clientsession._events import Event, EventKind, Throttle
+from clientsession._header import HeaderJar
+from clientsession._jar import SET_COOKIE, AnyJar, Jar, Refusal
+from clientsession._keyring import BoundRing, Keyring
+from clientsession._session import Session, read_clock
+from clientsession.errors import (
+    ClientSessionError,
+    ConfigurationError,
+    Reason,
+    SessionCommittedError,
+    SessionTooLargeError,
+)
+
+LARGE_REQUEST_BYTES: Final = 7168  # proxies and WSGI servers cap a header at about 8 KB, and others' cookies share it
+
+_logger: Final = logging.getLogger("clientsession")
+
+
+@dataclass(frozen=True, slots=True)
+class _Visit:
+    """One jar that this request has used: its session, its keys, and how many cookies, of how many bytes, came for it."""
+
+    session: Session
+    bound: BoundRing
+    sent: int
+    sent_bytes: int
+    extended: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    """What goes out for one jar, as response headers; ``held_bytes`` is what the client then holds for it that opens."""
+
+    headers: tuple[tuple[str, str], ...] = ()
+    event: Event | None = None
+    held_bytes: int = 0
+
+
+class JarTable:
+    """The jars of an application, checked once; iterating gives the jars.
+
+    Raises:
+        ConfigurationError: no jar, something else than a jar, or two of one name, cookie name or header.
+    """
+
+    __slots__ = ("by_name", "cookie_names", "headers")
+
+    def __init__(self, jars: Iterable[AnyJar]) -> None:
+        if isinstance(jars, AnyJar):
+            raise ConfigurationError("jars must be a list of Jar objects: write [jar]")
+        by_name: dict[str, AnyJar] = {}
+        cookie_names: set[str] = set()
+        headers: set[str] = set()
+        for jar in jars:
+            if not isinstance(jar, AnyJar):
+                raise ConfigurationError(f"jars must be a list of Jar objects, not of {type(jar).__name__}")
+            if jar.name in by_name:
+                raise ConfigurationError(f"two jars are named {jar.name!r}: rename one")
+            by_name[jar.name] = jar
+            if isinstance(jar, Jar):
+                if jar.cookie_name in cookie_names:
+                    raise ConfigurationError(f"two jars have the cookie name {jar.cookie_name!r}: give one another cookie_name")
+                cookie_names.add(jar.cookie_name)
+            if isinstance(jar, HeaderJar):
+                taken = {jar.header.lower(), jar.answer_header.lower()}
+                if taken & headers:
+                    raise ConfigurationError(f"two jars use the header {jar.header!r}: give one another header")
+                headers |= taken
+        if not by_name:
+            raise ConfigurationError("at least one Jar is needed")
+        self.by_name = by_name
+        self.cookie_names = frozenset(cookie_names)
+        self.headers = frozenset(jar.header for jar in by_name.values() if isinstance(jar, HeaderJar))
+
+    def __iter__(self) -> Iterator[AnyJar]:
+        return iter(self.by_name.values())
+
+
+class Sessions:
+    """All jars of one request. Nothing is read before it is used; :meth:`commit` says what to send.
+
+    ``sessions["cart"]`` is the jar's :class:`Session`; assigning a mapping replaces its content.
+
+    Args:
+        jars: the jars.
+        cookie_header: the request's Cookie header, as text (each character one octet), or None.
+        headers: the request's other headers by name in any case, where there is a ``HeaderJar``.
+
+    Raises:
+        ConfigurationError: two jars of one name, cookie name or header; or a ``HeaderJar`` and no headers.
+        TypeError: a header is neither ``str`` nor None.
+    """
+
+    __slots__ = ("_answers", "_cookie_names", "_found", "_given_up", "_header", "_headers", "_jars", "_now", "_rings", "_visits")
+
+    def __init__(self, jars: Iterable[AnyJar], cookie_header: str | None, *, headers: Mapping[str, str] | None = None) -> None:
+        if cookie_header is not None and not isinstance(cookie_header, str):
+            raise TypeError(f"cookie_header must be a str or None, not {type(cookie_header).__name__}; decode bytes as Latin-1")
+        table = jars if isinstance(jars, JarTable) else JarTable(jars)
+        self._jars = table.by_name
+        self._cookie_names = table.cookie_names
+        self._header = cookie_header or ""
+        self._headers = _wanted(table.headers, headers)
+        self._found: dict[str, list[str]] | None = None
+        self._visits: dict[str, _Visit] = {}
+        self._now: dict[int, int] = {}  # by the identity of the clock, which need not be hashable
+        self._rings: dict[int, Keyring] = {}  # likewise
+        self._given_up: set[str] = set()
+        self._answers: tuple[tuple[str, str], ...] | None = None
+
+    def __getitem__(self, name: str) -> Session:
+        visit = self._visits.get(name)
+        return self._visit(name).session if visit is None else visit.session
+
+    def __setitem__(self, name: str, content: Mapping[str, Any]) -> None:
+        if not isinstance(content, Mapping):
+            raise TypeError(f"a session's content is a mapping, not {type(content).__name__}")
+        session = self[name]
+        if content is session:  # what ``sessions["cart"] |= {...}`` assigns
+            return
+        replacement = dict(content)
+        session.clear()
+        session.update(replacement)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._jars
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._jars)
+
+    def __len__(self) -> int:
+        return len(self._jars)
+
+    def __repr__(self) -> str:
+        return f"<Sessions {', '.join(getattr(self, '_jars', ()))}>"  # none while it is being made, in a traceback with locals
+
+    @property
+    def accessed(self) -> bool:
+        """Whether any session was used: the response then varies by what :attr:`vary` names."""
+        return bool(self._visits)
+
+    @property
+    def vary(self) -> tuple[str, ...]:
+        """The request headers that the response varies by: ``Cookie``, those of header jars, or none (RFC 9110, 12.5.5)."""
+        used = [self._jars[name] for name in self._visits]
+        return tuple(dict.fromkeys(jar.header if isinstance(jar, HeaderJar) else "Cookie" for jar in used))
+
+    def commit(self) -> list[str]:
+        """Close the sessions and give the values of the Set-Cookie headers to send, usually none.
+
+        A second call answers the same. Where it raises, the session that is at fault is given up, and the next call answers
+        for the others.
+
+        Raises:
+            SerializationError: a session holds something that is no JSON.
+            SessionTooLargeError: a session takes more than 4,096 bytes with its cookie's name.
+        """
+        return [value for name, value in self.commit_headers() if name == SET_COOKIE]
+
+    def commit_headers(self) -> list[tuple[str, str]]:
+        """As :meth:`commit`, with all response headers to send as pairs: ``Set-Cookie``, and those of header jars.
+
+        Raises:
+            SerializationError: a session holds something that is no JSON.
+            SessionTooLargeError: a session takes more than 4,096 bytes with its cookie's name.
+        """
+        if self._answers is None:
+            answers = self._commit()
+            self._answers = tuple(header for answer in answers for header in answer.headers)
+            self._warn_of_size(sum(answer.held_bytes for answer in answers))
+            for answer in answers:
+                if answer.event is not None:
+                    self._tell(self._jars[answer.event.jar], answer.event)
+        return list(self._answers)
+
+    def _commit(self) -> list[_Answer]:
+        """Seal what is to be sealed, and close the sessions."""
+        answers: list[_Answer] = []
+        errors: list[ClientSessionError] = []
+        for name, visit in self._visits.items():
+            if name in self._given_up:
+                continue
+            jar = self._jars[name]
+            self._given_up.add(name)  # until it is answered: whatever is raised, it is raised once
+            try:
+                answers.append(self._answer(jar, visit))
+                self._given_up.remove(name)
+            except ClientSessionError as error:
+                errors.append(error)
+                if isinstance(error, SessionTooLargeError):
+                    self._tell(jar, Event(EventKind.TOO_LARGE, name, None, visit.bound.sealing.key_id, error.size))
+            finally:
+                visit.session._closed = name in self._given_up
+        if errors:
+            try:
+                raise errors[0]
+            finally:
+                errors.clear()  # its traceback holds this frame: no cycle stays
+        for visit in self._visits.values():
+            visit.session._closed = True
+        return answers
+
+    def _answer(self, jar: AnyJar, visit: _Visit) -> _Answer:
+        """What ``commit`` answers for one jar, with the deletions for where its cookie used to live.
+
+        Where several cookies came, those may be among them; and a cookie that is set or deleted here alone would leave the one
+        there as the second of two, or a signed-out user signed in.
+        """
+        answer = self._own_answer(jar, visit)
+        if isinstance(jar, Jar) and jar._former_deletions and (visit.sent > 1 or (visit.sent and answer.headers)):
+            former = tuple((SET_COOKIE, deletion) for deletion in jar._former_deletions)
+            return replace(answer, headers=(*former, *answer.headers))
+        return answer
+
+    def _own_answer(self, jar: AnyJar, visit: _Visit) -> _Answer:
+        """A deletion, a fresh token, or, as mostly, nothing.
+
+        Few writes is a safety property: a slow read that sent an old cookie again would undo a logout or another request's cart.
+        """
+        session = visit.session
+        origin = session._origin
+        if not session and session._id is None:
+            if origin is not None or (session._destroyed and visit.sent):
+                return _Answer((jar._deletion(),), Event(EventKind.DELETED, jar.name))
+            return _Answer()
+        body, deflated, changed = jar.codec._write(session)
+        if origin is None or changed or session._id != origin.id or session._retimed:
+            kind = EventKind.SEALED
+        elif visit.extended:
+            kind = EventKind.EXTENDED
+        elif origin.key_id in visit.bound.retiring_ids:
+            kind = EventKind.RESEALED
+        else:
+            return _Answer(held_bytes=visit.sent_bytes)
+        now = self._time(jar)
+        token = jar.codec._seal(session, session._expires, body, deflated, now, visit.bound)
+        size = jar._name_bytes + len(token)
+        event = Event(kind, jar.name, None, visit.bound.sealing.key_id, size)
+        return _Answer((jar._header_of(session, token, now),), event, size)
+
+    def _visit(self, name: str) -> _Visit:
+        """Use a jar for the first time in this request."""
+        jar = self._jars.get(name)
+        if jar is None:
+            raise KeyError(f"no jar is named {name!r}; there are {', '.join(self._jars)}")
+        if self._answers is not None:
+            raise SessionCommittedError(
+                f"the session {name!r} is used for the first time after the response has started; use it before start_response"
+            )
+        now = self._time(jar)
+        bound = jar.codec._bind(self._ring(jar))
+        extended = False
+        values = self._values(jar)
+        sent_bytes = sum(jar._name_bytes + len(value) for value in values or ())
+        if values is None:
+            opened: Session | Refusal | None = Refusal(Reason.MALFORMED, None, 0)
+        else:
+            opened = jar._open(values, lambda: now, bound) if values else None
+        if isinstance(opened, Session):
+            session = opened
+            extended = session._extend()
+            self._tell(jar, Event(EventKind.OPENED, name, None, session.key_id, sent_bytes))
+        else:
+            session = jar._new(lambda: now, None if opened is None else opened.reason)
+            if opened is not None:
+                self._tell(jar, Event(EventKind.REFUSED, name, opened.reason, opened.key_id, sent_bytes))
+        visit = self._visits[name] = _Visit(session, bound, 1 if values is None else len(values), sent_bytes, extended)
+        return visit
+
+    def _values(self, jar: AnyJar) -> list[str] | None:
+        """What came for a jar; None where the header is too long to be looked at."""
+        if isinstance(jar, HeaderJar):
+            value = self._headers[jar.header]
+            return None if len(value) > MAX_HEADER_CHARS else jar._tokens(value)
+        if len(self._header) > MAX_HEADER_CHARS:
+            return None
+        if self._found is None:
+            self._found = find_cookies(self._header, self._cookie_names)
+        return self._found.get(jar.codec.name, [])
+
+    def _time(self, jar: AnyJar) -> int:
+        """This request's one reading of the jar's clock, in milliseconds."""
+        now = self._now.get(id(jar.clock))
+        if now is None:
+            now = self._now[id(jar.clock)] = read_clock(jar.clock)
+        return now
+
+    def _ring(self, jar: AnyJar) -> Keyring:
+        """This request's one look at the jar's keys."""
+        ring = self._rings.get(id(jar.keyring))
+        if ring is None:
+            ring = self._rings[id(jar.keyring)] = jar.keyring._snapshot()
+        return ring
+
+    def _tell(self, jar: AnyJar, event: Event) -> None:
+        jar._tell(event, self._time(jar))
+
+    def _warn_of_size(self, used_bytes: int) -> None:
+        if not used_bytes:  # nothing of the client's opened: its junk fills no log
+            return
+        unused = [jar for name, jar in self._jars.items() if name not in self._visits]
+        total = used_bytes + sum(jar._name_bytes + len(value) for jar in unused for value in self._values(jar) or ())
+        if total > LARGE_REQUEST_BYTES:
+            self._warn(
+                "large",
+                "the session cookies of one client take %d bytes together: servers and proxies refuse headers of about 8,190, "
+                "and other cookies share them; keep less in %s%s",
+                total,
+                ", ".join(self._jars),
+            )
+
+    @property
+    def _throttle(self) -> Throttle:
+        """What counts the warnings of all requests: these sessions are of one."""
+        return next(iter(self._jars.values()))._throttle
+
+    def _warn(self, subject: str, message: str, *values: object) -> None:
+        """A line for the operator, ten a minute on one subject, so that no client fills a disk.
+
+        Args:
+            subject: what is counted together.
+            message: with a ``%s`` for each value, and one more at the end for how many lines were held back.
+            values: none of them a session's content.
+        """
+        note = self._throttle.note(subject, self._time(next(iter(self._jars.values()))))
+        if note is not None:
+            _logger.warning(message, *values, note)
+
+
+def _wanted(names: frozenset[str], headers: Mapping[str, str] | None) -> dict[str, str]:
+    """The values of the headers that jars ask for, empty where the request has none."""
+    if not names:
+        return {}
+    if headers is None:
+        raise ConfigurationError("there is a HeaderJar: give the request's headers, Sessions(jars, cookie_header, headers=…)")
+    by_name = {name.lower(): value for name, value in headers.items()}
+    found = {name: by_name.get(name.lower()) or "" for name in names}
+    for name, value in found.items():
+        if not isinstance(value, str):
+            raise TypeError(f"the header {name} must be a str or None, not {type(value).__name__}; decode bytes as Latin-1")
+    return found
