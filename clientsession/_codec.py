@@ -17,9 +17,11 @@ from clientsession._immutable import Immutable
 from clientsession._json import Serializer, StrictJSON, has_room, is_same, shown_key
 from clientsession._keyring import BoundRing, Keyring
 from clientsession._keys import BoundKey
+from clientsession._migration import OldSession
 from clientsession._session import DEFAULT_DURATION, Lifetime, Origin, Session, check_duration, read_clock
 from clientsession._token import (
     ID_BYTES,
+    MAX_TIME_MS,
     NONCE_BYTES,
     Frame,
     Sealed,
@@ -263,6 +265,37 @@ class Codec(Immutable):
             raise UnknownKeyError(3) if frame.header[0] in _SUITES else MalformedTokenError(2)
         return frame, key
 
+    def _is_own(self, value: str) -> bool:
+        """Whether a text has the form of a token of this version, whoever sealed it."""
+        try:
+            return parse(value, self.max_size - self._name_size).header[0] in _SUITES
+        except MalformedTokenError:
+            return False
+
+    def _adopted(self, old: OldSession, lifetime: Lifetime, clock: Callable[[], int]) -> Session | None:
+        """The session another system left, with its times; None where it is over, of the future, or could not be sealed here."""
+        now = clock()
+        created = now if old.created is None else old.created
+        expires = lifetime.capped(created, now + lifetime.duration if old.expires is None else old.expires)
+        if not 0 <= created <= now + _MAX_SKEW_MS or expires <= now or expires > MAX_TIME_MS:
+            return None
+        try:
+            body = self._dump(old.content)
+        except SerializationError:
+            return None
+        return Session(
+            old.content,
+            lifetime=lifetime,
+            clock=clock,
+            measure=self._measure,
+            limit=self.max_size,
+            created=created,
+            expires=expires,
+            id=None,
+            ephemeral=lifetime.ephemeral,
+            origin=Origin(self._scope, None, None, body, body, deflated=False),
+        )
+
     def _open(self, frame: Frame, key: BoundKey, lifetime: Lifetime, clock: Callable[[], int]) -> Session:
         """Open a frame with the key it names.
 
@@ -388,6 +421,8 @@ class Codec(Immutable):
 
     def _unchanged(self, origin: Origin, session: Session) -> tuple[bytes, bool]:
         """The body of content that was opened and not changed: as it came, but for the padding."""
+        if origin.key_id is None:
+            return self._shaped(origin.body, session)
         if self.pad_to is None or self._size_of(len(origin.body), session) > self.max_size:
             return origin.raw, origin.deflated
         return self._shaped(origin.body, session)

@@ -33,6 +33,8 @@ class EventKind(enum.StrEnum):
     """It was used close to its end, which moved on."""
     RESEALED = "resealed"
     """It was read, and had been sealed by a retiring key."""
+    MIGRATED = "migrated"
+    """It was read from a cookie of another system, and is sealed by this jar."""
     DELETED = "deleted"
     """The client is told to drop its cookie."""
     TOO_LARGE = "too_large"

@@ -20,6 +20,7 @@ from clientsession._immutable import Immutable
 from clientsession._json import Serializer
 from clientsession._keyring import BoundRing, Keyring
 from clientsession._keys import BoundKey
+from clientsession._migration import Reader
 from clientsession._session import DEFAULT_DURATION, Lifetime, Session, check_duration
 from clientsession._token import Frame
 from clientsession.errors import (
@@ -61,6 +62,7 @@ class AnyJar(Immutable):
     """Seals and opens this jar's tokens directly."""
     _lifetime: Lifetime
     _throttle: Throttle
+    _readers: tuple[Reader, ...]
     _name_bytes: int
     """What a token takes beside itself, in events and in the warning of size: the name of a cookie."""
 
@@ -80,6 +82,7 @@ class AnyJar(Immutable):
         observer: Callable[[Event], object] | None,
         compress: bool,
         pad_to: int | None,
+        readers: tuple[Reader, ...] = (),
     ) -> None:
         """Check and set what all jars have."""
         if observer is not None and not callable(observer):
@@ -112,6 +115,7 @@ class AnyJar(Immutable):
             codec=codec,
             _lifetime=lifetime,
             _throttle=Throttle(),
+            _readers=readers,
             _name_bytes=codec._name_size,
         )
 
@@ -121,17 +125,30 @@ class AnyJar(Immutable):
         codec = self.codec
         return Session.new(self._lifetime, clock, measure=codec._measure, limit=codec.max_size, refusal=refusal)
 
-    def _open(self, values: list[str], clock: Callable[[], int], bound: BoundRing) -> Session | Refusal:
-        """The session of the values that came under this cookie's name, or why there is none."""
+    def _open(
+        self, values: list[str], old: list[tuple[Reader, str]], clock: Callable[[], int], bound: BoundRing
+    ) -> Session | Refusal:
+        """The session of the tokens that came, or of what other systems left, or why there is none.
+
+        Args:
+            values: under this jar's own name; one that is no token of ours may be of another system's.
+            old: under the names of other systems, with their readers.
+            clock: of this request.
+            bound: the keys of this request.
+        """
         codec = self.codec
         candidates: list[tuple[Frame, BoundKey]] = []
+        foreign: list[tuple[Reader, str]] = []
         refusals: list[Refusal] = []
         for value in dict.fromkeys(values):  # the same value twice is one
             try:
                 candidates.append(codec._find(value, bound))
             except TokenError as error:
                 refusals.append(Refusal(error.reason, None, error.question))
-        if len(candidates) > MAX_CANDIDATES:
+                if error.reason is Reason.MALFORMED:
+                    foreign += [(reader, value) for reader in self._readers if reader.cookie_name == codec.name]
+        foreign += [(reader, value) for reader, value in dict.fromkeys(old) if not codec._is_own(value)]
+        if len(candidates) + len({(reader.cookie_name, value) for reader, value in foreign}) > MAX_CANDIDATES:
             return Refusal(Reason.AMBIGUOUS, None, 0)
         opened: list[Session] = []
         for frame, key in candidates:
@@ -139,11 +156,27 @@ class AnyJar(Immutable):
                 opened.append(codec._open(frame, key, self._lifetime, clock))
             except TokenError as error:
                 refusals.append(Refusal(error.reason, key.key_id, error.question))
+        opened += self._migrated(foreign, clock)
         if len(opened) == 1:
             return opened[0]
         if opened:
             return Refusal(Reason.AMBIGUOUS, None, 0)
+        if not refusals:  # only what other systems left came, and no reader took it
+            return Refusal(Reason.MALFORMED, None, 1)
         return max(refusals, key=lambda refusal: refusal.question)
+
+    def _migrated(self, foreign: list[tuple[Reader, str]], clock: Callable[[], int]) -> list[Session]:
+        """The sessions of other systems' cookies; of each cookie, that of the first reader that knows it."""
+        found: dict[tuple[str, str], Session] = {}
+        for reader, value in foreign:
+            place = reader.cookie_name, value
+            if place in found:
+                continue
+            old = reader._read(value, clock())
+            session = None if old is None else self.codec._adopted(old, self._lifetime, clock)
+            if session is not None:
+                found[place] = session
+        return list(found.values())
 
     def _header_of(self, session: Session, token: str, now: int) -> tuple[str, str]:
         """The response header that hands a sealed session over."""
@@ -198,6 +231,8 @@ class Jar(AnyJar):
             session holds both.
         pad_to: fill the sealed body with spaces to a multiple of this many bytes, 2 to 1,024, so that a length tells only its
             class. Not together with ``compress``.
+        migrate_from: readers of ``clientsession.migrate`` for cookies that another system left; such a session opens, and is
+            sealed by this jar when it is used.
 
     Raises:
         ConfigurationError: an argument out of range, or attributes that browsers refuse together.
@@ -213,6 +248,7 @@ class Jar(AnyJar):
     partitioned: bool
     max_age: timedelta | None
     former_scopes: tuple[tuple[str, str | None], ...]
+    migrate_from: tuple[Reader, ...]
     _set_cookie: SetCookie
     _former_deletions: tuple[str, ...]
     _max_age_seconds: int | None
@@ -241,6 +277,7 @@ class Jar(AnyJar):
         former_scopes: Iterable[tuple[str, str | None]] = (),
         compress: bool = False,
         pad_to: int | None = None,
+        migrate_from: Iterable[Reader] = (),
     ) -> None:
         if not isinstance(keyring, Keyring):
             del keyring  # whatever it is may be a secret, and no frame of this traceback shows it
@@ -275,8 +312,10 @@ class Jar(AnyJar):
             observer=observer,
             compress=compress,
             pad_to=pad_to,
+            readers=_readers(migrate_from),
         )
         self._freeze(
+            migrate_from=self._readers,
             cookie_name=set_cookie.name,
             path=path,
             domain=domain,
@@ -304,6 +343,18 @@ class Jar(AnyJar):
 
     def _deletion(self) -> tuple[str, str]:
         return SET_COOKIE, self._set_cookie.deletion()
+
+
+def _readers(readers: Iterable[Reader]) -> tuple[Reader, ...]:
+    wanted = "migrate_from must be a list of readers, such as [migrate.flask(secret_key=…)]"
+    if isinstance(readers, (str, bytes, Reader)) or not isinstance(readers, Iterable):
+        raise ConfigurationError(wanted)
+    found = tuple(readers)
+    if not all(isinstance(reader, Reader) for reader in found):
+        found = ()  # whatever they are may be secrets
+        del readers
+        raise ConfigurationError(wanted)
+    return found
 
 
 def _former_scopes(scopes: Iterable[tuple[str, str | None]], own: tuple[str, str | None]) -> tuple[tuple[str, str | None], ...]:

@@ -103,11 +103,12 @@ class Origin:
     """The token a session was opened from.
 
     ``body`` is what ``raw`` is once inflated; an unchanged session is sealed again from ``raw``, whatever wrote it. ``scope`` is
-    what the token was for: its kind, name and audience.
+    what the token was for: its kind, name and audience. Without a ``key_id`` it was another system's, and ``raw`` is what it would
+    be here.
     """
 
     scope: tuple[str, str, str]
-    key_id: str
+    key_id: str | None
     id: bytes | None
     body: bytes
     raw: bytes
@@ -211,7 +212,7 @@ class Session(dict[str, Any]):
 
     @property
     def key_id(self) -> str | None:
-        """The id of the key that sealed the token this session was opened from, 8 hex digits; None when new."""
+        """The id of the key that sealed the token it was opened from, 8 hex digits; None when new or of another system."""
         return None if self._origin is None or self._destroyed else self._origin.key_id
 
     @property

@@ -15,6 +15,7 @@ from clientsession._events import Event, EventKind, Throttle
 from clientsession._header import HeaderJar
 from clientsession._jar import SET_COOKIE, AnyJar, Jar, Refusal
 from clientsession._keyring import BoundRing, Keyring
+from clientsession._migration import Reader
 from clientsession._session import Session, read_clock
 from clientsession.errors import (
     ClientSessionError,
@@ -38,6 +39,7 @@ class _Visit:
     sent: int
     sent_bytes: int
     extended: bool
+    elsewhere: tuple[tuple[str, str], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,13 +58,14 @@ class JarTable:
         ConfigurationError: no jar, something else than a jar, or two of one name, cookie name or header.
     """
 
-    __slots__ = ("by_name", "cookie_names", "headers")
+    __slots__ = ("by_name", "cookie_names", "headers", "scanned")
 
     def __init__(self, jars: Iterable[AnyJar]) -> None:
         if isinstance(jars, AnyJar):
             raise ConfigurationError("jars must be a list of Jar objects: write [jar]")
         by_name: dict[str, AnyJar] = {}
         cookie_names: set[str] = set()
+        old_names: set[str] = set()
         headers: set[str] = set()
         for jar in jars:
             if not isinstance(jar, AnyJar):
@@ -74,6 +77,7 @@ class JarTable:
                 if jar.cookie_name in cookie_names:
                     raise ConfigurationError(f"two jars have the cookie name {jar.cookie_name!r}: give one another cookie_name")
                 cookie_names.add(jar.cookie_name)
+                old_names |= {reader.cookie_name for reader in jar.migrate_from}
             if isinstance(jar, HeaderJar):
                 taken = {jar.header.lower(), jar.answer_header.lower()}
                 if taken & headers:
@@ -83,6 +87,7 @@ class JarTable:
             raise ConfigurationError("at least one Jar is needed")
         self.by_name = by_name
         self.cookie_names = frozenset(cookie_names)
+        self.scanned = self.cookie_names | old_names
         self.headers = frozenset(jar.header for jar in by_name.values() if isinstance(jar, HeaderJar))
 
     def __iter__(self) -> Iterator[AnyJar]:
@@ -104,7 +109,19 @@ class Sessions:
         TypeError: a header is neither ``str`` nor None.
     """
 
-    __slots__ = ("_answers", "_cookie_names", "_found", "_given_up", "_header", "_headers", "_jars", "_now", "_rings", "_visits")
+    __slots__ = (
+        "_answers",
+        "_cookie_names",
+        "_found",
+        "_given_up",
+        "_header",
+        "_headers",
+        "_jars",
+        "_now",
+        "_rings",
+        "_scanned",
+        "_visits",
+    )
 
     def __init__(self, jars: Iterable[AnyJar], cookie_header: str | None, *, headers: Mapping[str, str] | None = None) -> None:
         if cookie_header is not None and not isinstance(cookie_header, str):
@@ -112,6 +129,7 @@ class Sessions:
         table = jars if isinstance(jars, JarTable) else JarTable(jars)
         self._jars = table.by_name
         self._cookie_names = table.cookie_names
+        self._scanned = table.scanned
         self._header = cookie_header or ""
         self._headers = _wanted(table.headers, headers)
         self._found: dict[str, list[str]] | None = None
@@ -214,15 +232,14 @@ class Sessions:
         return answers
 
     def _answer(self, jar: AnyJar, visit: _Visit) -> _Answer:
-        """What ``commit`` answers for one jar, with the deletions for where its cookie used to live.
+        """What ``commit`` answers for one jar, with the deletions for where its session may be as well.
 
         Where several cookies came, those may be among them; and a cookie that is set or deleted here alone would leave the one
         there as the second of two, or a signed-out user signed in.
         """
         answer = self._own_answer(jar, visit)
-        if isinstance(jar, Jar) and jar._former_deletions and (visit.sent > 1 or (visit.sent and answer.headers)):
-            former = tuple((SET_COOKIE, deletion) for deletion in jar._former_deletions)
-            return replace(answer, headers=(*former, *answer.headers))
+        if visit.elsewhere and (visit.sent > 1 or answer.headers):
+            return replace(answer, headers=(*visit.elsewhere, *answer.headers))
         return answer
 
     def _own_answer(self, jar: AnyJar, visit: _Visit) -> _Answer:
@@ -239,6 +256,11 @@ class Sessions:
         body, deflated, changed = jar.codec._write(session)
         if origin is None or changed or session._id != origin.id or session._retimed:
             kind = EventKind.SEALED
+        elif origin.key_id is None:
+            kind = EventKind.MIGRATED
+            size = jar.codec._size_of(len(body), session)
+            if size > jar.codec.max_size:  # the other system's cookies are larger, and a mere read is no error: it stays as it is
+                return _Answer(event=Event(EventKind.TOO_LARGE, jar.name, None, visit.bound.sealing.key_id, size))
         elif visit.extended:
             kind = EventKind.EXTENDED
         elif origin.key_id in visit.bound.retiring_ids:
@@ -268,7 +290,8 @@ class Sessions:
         if values is None:
             opened: Session | Refusal | None = Refusal(Reason.MALFORMED, None, 0)
         else:
-            opened = jar._open(values, lambda: now, bound) if values else None
+            old = self._old_values(jar)
+            opened = jar._open(values, old, lambda: now, bound) if values or old else None
         if isinstance(opened, Session):
             session = opened
             extended = session._extend()
@@ -277,8 +300,29 @@ class Sessions:
             session = jar._new(lambda: now, None if opened is None else opened.reason)
             if opened is not None:
                 self._tell(jar, Event(EventKind.REFUSED, name, opened.reason, opened.key_id, sent_bytes))
-        visit = self._visits[name] = _Visit(session, bound, 1 if values is None else len(values), sent_bytes, extended)
+        sent = 1 if values is None else len(values) + sum(len(self._cookies()[name]) for name in self._old_names(jar))
+        visit = self._visits[name] = _Visit(session, bound, sent, sent_bytes, extended, self._elsewhere(jar))
         return visit
+
+    def _old_names(self, jar: AnyJar) -> set[str]:
+        """The names of other systems' cookies that came, beside the jar's own."""
+        return {reader.cookie_name for reader in jar._readers} & self._cookies().keys() - {jar.codec.name}
+
+    def _old_values(self, jar: AnyJar) -> list[tuple[Reader, str]]:
+        """What came under the names of other systems' cookies, for each of the jar's readers."""
+        readers = [reader for reader in jar._readers if reader.cookie_name != jar.codec.name]
+        return [(reader, value) for reader in readers for value in self._cookies().get(reader.cookie_name, ())]
+
+    def _elsewhere(self, jar: AnyJar) -> tuple[tuple[str, str], ...]:
+        """The deletions of where this jar's session may be as well: another place, or another system's cookie that came."""
+        if not isinstance(jar, Jar) or self._values(jar) is None:
+            return ()
+        deletions = dict.fromkeys(jar._former_deletions) if self._values(jar) else {}
+        for reader in jar._readers:
+            is_same = (reader.cookie_name, reader.path, reader.domain) == (jar.cookie_name, jar.path, jar.domain)
+            if not is_same and reader.cookie_name in self._cookies():
+                deletions[reader._set_cookie.deletion()] = None
+        return tuple((SET_COOKIE, deletion) for deletion in deletions)
 
     def _values(self, jar: AnyJar) -> list[str] | None:
         """What came for a jar; None where the header is too long to be looked at."""
@@ -287,9 +331,12 @@ class Sessions:
             return None if len(value) > MAX_HEADER_CHARS else jar._tokens(value)
         if len(self._header) > MAX_HEADER_CHARS:
             return None
+        return self._cookies().get(jar.codec.name, [])
+
+    def _cookies(self) -> dict[str, list[str]]:
         if self._found is None:
-            self._found = find_cookies(self._header, self._cookie_names)
-        return self._found.get(jar.codec.name, [])
+            self._found = find_cookies(self._header, self._scanned)
+        return self._found
 
     def _time(self, jar: AnyJar) -> int:
         """This request's one reading of the jar's clock, in milliseconds."""

@@ -1,0 +1,97 @@
+"""What a reader of another system's cookies is, for ``Jar(migrate_from=[…])``; the readers are in ``clientsession.migrate``.
+
+It knows values and times, and nothing of tokens, keys, jars or requests.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from clientsession._cookies import SetCookie
+from clientsession._immutable import Immutable
+from clientsession.errors import ConfigurationError
+
+MAX_OLD_CHARS: Final = 16_384  # the longest value a reader is given: four cookies' worth, for systems whose cookies are longer
+_LONGEST_UNTIL: Final = datetime(9998, 1, 1, tzinfo=UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class OldSession:
+    """What a reader found.
+
+    Attributes:
+        content: the session, of JSON's own types alone.
+        created: when it began, in milliseconds since 1970, or None where the old form does not say.
+        expires: when it ends, likewise.
+    """
+
+    content: dict[str, Any]
+    created: int | None = None
+    expires: int | None = None
+
+
+class Reader(Immutable):
+    """Reads the cookies of another system, authenticated before anything in them is looked at.
+
+    Subclass it for a system of your own: :meth:`read` is all there is to write.
+
+    Args:
+        cookie_name: what the old cookie is called.
+        path: where it lives, for its deletion.
+        domain: likewise; None, the host alone.
+        until: from then on the reader reads nothing; an aware ``datetime``. None: no end.
+
+    Raises:
+        ConfigurationError: a name or scope that no cookie has, or a date without a time zone.
+    """
+
+    cookie_name: str
+    path: str
+    domain: str | None
+    until: datetime | None
+    _set_cookie: SetCookie
+    _until_ms: int | None
+
+    def __init__(self, cookie_name: str, *, path: str = "/", domain: str | None = None, until: datetime | None = None) -> None:
+        if until is not None and (not isinstance(until, datetime) or until.tzinfo is None or until > _LONGEST_UNTIL):
+            raise ConfigurationError("until must be a datetime with a time zone: write datetime(2027, 1, 1, tzinfo=UTC)")
+        self._freeze(
+            cookie_name=cookie_name,
+            path=path,
+            domain=domain,
+            until=until,
+            _set_cookie=SetCookie(
+                cookie_name,
+                path=path,
+                domain=domain,
+                # What a browser demands of the name; without need, Secure would keep a plain http site from deleting it.
+                secure=cookie_name.startswith("__") if isinstance(cookie_name, str) else False,
+                httponly=True,
+                samesite="Lax",
+                partitioned=False,
+            ),
+            _until_ms=None if until is None else int(until.timestamp() * 1000),
+        )
+
+    def read(self, value: str, now: int) -> OldSession | None:
+        """What a value holds.
+
+        Args:
+            value: of the cookie, as it came: from whatever hands, at most 16,384 characters.
+            now: milliseconds since 1970.
+
+        Returns:
+            The session; or None where the value is not of this form, not authentic, or over. It never raises.
+        """
+        raise NotImplementedError
+
+    def _summary(self) -> str:
+        return f"{self.cookie_name!r}"
+
+    def _read(self, value: str, now: int) -> OldSession | None:
+        """As :meth:`read`, within the reader's own limits."""
+        if len(value) > MAX_OLD_CHARS or (self._until_ms is not None and now >= self._until_ms):
+            return None
+        return self.read(value, now)
