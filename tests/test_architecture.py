@@ -27,7 +27,7 @@ LAYERS = [
     {"_header"},
     {"_sessions"},
     {""},  # the package itself: clientsession/__init__.py
-    {"wsgi", "metrics"},
+    {"wsgi", "metrics", "migrate"},
     {"demo", "commands"},
     {"__main__"},
 ]
@@ -76,8 +76,8 @@ def test_the_layers_name_every_module() -> None:
     [
         ("webob", {"wsgi", "demo"}),
         ("nacl", {"_ciphers", "_keys"}),
-        ("cryptography", {"_ciphers", "_keys"}),
-        ("json", {"_json", "demo", "commands"}),
+        ("cryptography", {"_ciphers", "_keys", "migrate"}),
+        ("json", {"_json", "demo", "commands", "migrate"}),
         ("prometheus_client", {"metrics"}),
     ],
 )
