@@ -23,15 +23,21 @@ from clientsession.errors import ConfigurationError
 DEFAULT_HEADER: Final = "X-Session-Token"
 _AUTHORIZATION: Final = "authorization"
 _BEARER: Final = re.compile(r"bearer[ \t]+", re.IGNORECASE)  # RFC 6750, 2.1; the scheme in any case, RFC 9110, 11.1
+# Between commas, those in quoted strings aside: other schemes' parameters may have some (RFC 9110, 11.4).
+_CREDENTIALS: Final = re.compile(r'(?:[^,"]|"(?:\\.|[^"\\])*"?)+')
 _FIELD_NAME: Final = re.compile(r"[A-Za-z][A-Za-z0-9-]{0,63}")  # of RFC 9110, 5.1, what WSGI tells apart
-# Headers that mean something else to clients, servers or caches.
+# Headers that mean something else to clients, servers, proxies or caches.
 _TAKEN: Final = frozenset(
     {
-        *("accept", "age", "allow", "cache-control", "connection", "content-encoding", "content-length", "content-location"),
-        *("content-type", "cookie", "date", "etag", "expires", "host", "last-modified", "location", "origin", "range", "referer"),
-        *("set-cookie", "te", "trailer", "transfer-encoding", "upgrade", "user-agent", "vary", "via", "www-authenticate"),
+        *("accept", "age", "allow", "alt-svc", "authentication-info", "cache-control", "clear-site-data", "connection", "cookie"),
+        *("date", "etag", "expect", "expires", "forwarded", "from", "host", "keep-alive", "last-modified", "link", "location"),
+        *("max-forwards", "origin", "pragma", "prefer", "priority", "proxy", "range", "referer", "referrer-policy", "refresh"),
+        *("retry-after", "server", "server-timing", "set-cookie", "status", "strict-transport-security", "te", "trailer"),
+        *("transfer-encoding", "upgrade", "user-agent", "vary", "via", "warning", "www-authenticate", "x-content-type-options"),
+        *("x-frame-options", "x-real-ip", "x-sendfile"),
     }
 )
+_TAKEN_PREFIXES: Final = ("accept-", "access-control-", "content-", "if-", "proxy-", "sec-", "x-accel-", "x-forwarded-")
 
 
 class HeaderCodec(Codec):
@@ -44,15 +50,16 @@ class HeaderJar(AnyJar):
     """A session in a request header, for APIs and apps: no cookie is read or set.
 
     The client sends the token it was given last. The answer carries a fresh one, in a header too, only when the session changed;
-    an empty one tells the client to forget what it has. Whatever a script of a page can read, a stolen script can: where there
-    is a browser, a cookie that is HttpOnly is the better place.
+    an empty header tells the client to forget what it has. Where there is a browser, a cookie that is HttpOnly is the better
+    place: what a page's scripts can read, a script that somebody smuggled into the page can send away.
 
     Args:
         name: how the application finds it, and bound into the seal.
         keyring: the keys.
         header: of the request: ``"X-Session-Token"``, or any other name; with ``"Authorization"`` the token stands after
             ``Bearer`` (RFC 6750).
-        answer_header: of the response; by default ``header``.
+        answer_header: of the response; by default ``header``. A page of another origin reads it only where the application names
+            it in ``Access-Control-Expose-Headers``.
         duration, active_duration, max_duration, audience, serializer, clock, observer, compress, pad_to: as of a ``Jar``.
 
     Raises:
@@ -110,10 +117,11 @@ class HeaderJar(AnyJar):
 
     def _tokens(self, value: str) -> list[str]:
         """The tokens in the request header; servers join several lines of one name with commas (RFC 9110, 5.3)."""
+        is_authorization = self.header.lower() == _AUTHORIZATION
         tokens = []
-        for part in value.split(","):
+        for part in _CREDENTIALS.findall(value) if is_authorization else value.split(","):
             token = part.strip(" \t")
-            if self.header.lower() == _AUTHORIZATION:
+            if is_authorization:
                 scheme = _BEARER.match(token)
                 if scheme is None:  # another scheme, such as Basic, is for somebody else
                     continue
@@ -133,5 +141,5 @@ class HeaderJar(AnyJar):
 def _check_header(option: str, name: str) -> None:
     if not isinstance(name, str) or not _FIELD_NAME.fullmatch(name):
         raise ConfigurationError(f'{option} must be the name of a header, letters, digits and "-", such as "X-Session-Token"')
-    if name.lower() in _TAKEN:
+    if name.lower() in _TAKEN or name.lower().startswith(_TAKEN_PREFIXES):
         raise ConfigurationError(f"{option} must not be {name}, which has a meaning of its own: take X-Session-Token")
