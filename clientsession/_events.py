@@ -32,7 +32,7 @@ class EventKind(enum.StrEnum):
     EXTENDED = "extended"
     """It was used close to its end, which moved on."""
     RESEALED = "resealed"
-    """It was read, and had been sealed by a retiring key."""
+    """It was read, and is sealed anew as it was: a retiring key had sealed it, or it may have been in a former scope."""
     DELETED = "deleted"
     """The client is told to drop its cookie."""
     TOO_LARGE = "too_large"
@@ -48,7 +48,7 @@ class Event:
         jar: the jar's name.
         reason: why, where a cookie was refused.
         key_id: of the key that sealed or opened, or that a refused token named, where it is one of the ring's.
-        size: bytes of name and value of the cookie that came or goes out; of a refused one, all of its name together.
+        size: bytes of name and value of the cookie that goes out; of one that came, all of its name together.
     """
 
     kind: EventKind

@@ -70,7 +70,7 @@ class Jar(Immutable):
         observer: called with an :class:`Event` for everything that happens; it must not raise.
         former_scopes: ``(path, domain)`` of where this cookie used to live, at most 8. A browser keeps those beside the new
             one, and of two that open neither is taken: where it sent several, and where the cookie it sent is set or deleted,
-            those of the former scopes are deleted.
+            those of the former scopes are deleted. Where one of several opened, it is sealed anew into the present scope.
         compress: deflate a body where that makes it shorter. The length then tells more of the content: where a secret and
             text of an attacker's choice stand in one session, each try at the secret that fits makes the cookie shorter (the
             CRIME and BREACH attacks), and the length is seen by whoever sees the traffic. Leave it off unless you know that no
@@ -298,6 +298,8 @@ class _Visit:
     sent: int
     sent_bytes: int
     extended: bool
+    is_scattered: bool
+    """Whether several came of a cookie that has moved: some may be in its former places, which are cleared."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -460,7 +462,7 @@ class Sessions:
         there as the second of two, or a signed-out user signed in.
         """
         answer = self._own_answer(jar, visit)
-        if visit.sent > 1 or (visit.sent and answer.set_cookie is not None):
+        if visit.is_scattered or (visit.sent and answer.set_cookie is not None):
             return replace(answer, former_deletions=jar._former_deletions)
         return answer
 
@@ -481,8 +483,8 @@ class Sessions:
             kind = EventKind.SEALED
         elif visit.extended:
             kind = EventKind.EXTENDED
-        elif origin.key_id in visit.bound.retiring_ids:
-            kind = EventKind.RESEALED
+        elif origin.key_id in visit.bound.retiring_ids or visit.is_scattered:
+            kind = EventKind.RESEALED  # of several cookies the one that opened may be in a former place, and goes with it
         else:
             return _Answer(None, None, visit.sent_bytes)
         set_cookie, size = jar._cookie(session, body, deflated, now, visit.bound)
@@ -514,7 +516,9 @@ class Sessions:
             session = jar._new(lambda: now, None if opened is None else opened.reason)
             if opened is not None:
                 self._tell(jar, Event(EventKind.REFUSED, name, opened.reason, opened.key_id, sent_bytes))
-        visit = self._visits[name] = _Visit(session, bound, 1 if values is None else len(values), sent_bytes, extended)
+        sent = 1 if values is None else len(values)
+        is_scattered = sent > 1 and bool(jar._former_deletions)
+        visit = self._visits[name] = _Visit(session, bound, sent, sent_bytes, extended, is_scattered)
         return visit
 
     def _values(self, jar: Jar) -> list[str] | None:

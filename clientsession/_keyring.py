@@ -23,6 +23,7 @@ from clientsession.errors import ConfigurationError
 
 _FILE_EVERY: Final = timedelta(seconds=1)  # how often a key file is looked at, at most
 _SOURCE_EVERY: Final = timedelta(minutes=1)  # a secret manager is asked over a network, and bills by the call
+_RETRY_SECONDS: Final = 10.0  # how soon a source that failed is asked again, whatever its ``every``
 _SETTLED_SECONDS: Final = 2.0  # FAT's clock has steps of two seconds: a file as young as that may change and keep its times
 _NO_KEY: Any = None  # an empty ring is a ConfigurationError like any other, and not a TypeError
 
@@ -108,6 +109,12 @@ class Keyring(Immutable):
         The file is looked at when the ring is used, at most once a second, and read again when it changed. Where it cannot be
         read, or is no whole key file, the keys read before stay in use, one line at ``ERROR`` goes to the logger
         ``clientsession``, and the file is tried again each second.
+
+        A line of it is ``role key``, then dates and a ``# comment`` where wanted; the last one is ``end``::
+
+            sealing   csk1_…  added=2026-11-20T10:00:00Z since=2026-11-21T13:00:00Z
+            retiring  csk1_…  since=2026-11-21T13:00:00Z droppable=2027-03-21T14:00:00Z
+            end
 
         Args:
             path: of the file; a relative one is taken from the working directory of now.
@@ -371,6 +378,8 @@ class _Watch:
                 return
             self._due = now + self._every
             self._take(self.source(self.last))
+            if self._problem:
+                self._due = min(self._due, now + _RETRY_SECONDS)
         finally:
             lock.release()
 
@@ -383,7 +392,7 @@ class _Watch:
                     self.source,
                     answer,
                     self.last._summary(),
-                    self._every,
+                    min(self._every, _RETRY_SECONDS),
                 )
             return
         before, self.last = self.last, answer or self.last

@@ -15,6 +15,7 @@ import os
 import pickle
 import queue
 import re
+import signal
 import socket
 import stat
 import sys
@@ -351,6 +352,13 @@ def test_a_file_that_settled_and_was_broken_for_a_while_is_read_again(place: Pla
     assert log.take_levels() == ["ERROR", "WARNING"]
 
 
+def test_a_broken_file_that_settled_is_still_a_broken_one(place: Place, log: Log) -> None:
+    place.put(text_of(ONE).removesuffix("end\n"))
+    settle(place.path)
+    assert place.use(10) == WHOLE
+    assert log.take_levels() == ["ERROR"]
+
+
 def test_a_file_rewritten_with_the_old_size_and_time_is_noticed(place: Place) -> None:
     one, two = text_of(ONE), text_of(THREE)  # of one length: the same suite
     assert len(one) == len(two)
@@ -364,7 +372,8 @@ def test_a_file_rewritten_with_the_old_size_and_time_is_noticed(place: Place) ->
     assert place.use() == (THREE.id, (), ())
 
 
-def test_a_rewrite_that_leaves_size_and_times_as_they_were_is_noticed(place: Place) -> None:
+@pytest.mark.parametrize("dated_back", [False, True], ids=["young", "dated-back"])
+def test_a_rewrite_that_leaves_size_and_times_as_they_were_is_noticed(place: Place, dated_back: bool) -> None:
     """As within one tick of a file system's clock. Stores into a mapped page that is to be written anyway are dated once."""
     texts = [text_of(key).encode() for key in (ONE, THREE)]  # of one length: the same suite
     place.put(texts[0])
@@ -375,6 +384,8 @@ def test_a_rewrite_that_leaves_size_and_times_as_they_were_is_noticed(place: Pla
             mapped[:] = texts[number % 2]
             after = place.path.stat()
             alike += (before.st_mtime_ns, before.st_ctime_ns) == (after.st_mtime_ns, after.st_ctime_ns)
+            if number == 0 and dated_back:  # as copies are that keep the time of the original
+                os.utime(place.path, (0, 0))
             assert place.use() == ((ONE, THREE)[number % 2].id, (), ())
     assert alike
 
@@ -504,6 +515,21 @@ def still_serves(place: Place, clock: Clock, key: Key) -> bool:
     return all(codec.decode(each) == {"a": 1} for each in (token, Codec(Keyring(key), "x", clock=clock).encode({"a": 1})))
 
 
+@pytest.fixture
+def no_waiting() -> Iterator[None]:
+    """Whatever waits for a pipe's other end is ended by an error, and not by whoever wonders what the tests are doing."""
+
+    def end(*_: object) -> None:
+        raise AssertionError("something waits")  # a TimeoutError is an OSError, and that would be caught
+
+    former = signal.signal(signal.SIGALRM, end)
+    signal.setitimer(signal.ITIMER_REAL, DEADLINE_SECONDS)
+    yield
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    signal.signal(signal.SIGALRM, former)
+
+
+@pytest.mark.usefixtures("no_waiting")
 @pytest.mark.parametrize("name", FAULTS)
 def test_with_a_broken_file_the_ring_stays_with_one_loud_line_and_mended_it_is_followed(
     place: Place, clock: Clock, log: Log, name: str
@@ -684,6 +710,7 @@ def while_it_lasts(work: Callable[[], object], use: Callable[[], object]) -> lis
 # At start-up, when no ring is there to stay
 
 
+@pytest.mark.usefixtures("no_waiting")
 @pytest.mark.parametrize("name", FAULTS)
 def test_a_file_that_is_broken_at_start_up_is_a_configuration_error_that_says_what_to_do(place: Place, log: Log, name: str) -> None:
     cause, says = FAULTS[name]
@@ -880,6 +907,18 @@ def test_a_ring_of_a_source_shows_the_name_of_the_source_and_ids(log: Log) -> No
         ring = Keyring.from_source(source)
         assert re.search(rf"Keyring of the key source \S*{name}: sealing {ONE.id}, accepting \[\], retiring \[\]>$", repr(ring))
         assert NEEDLES.found_in(repr(ring)) == []
+
+
+def test_what_a_ring_shows_is_what_it_last_had_and_asks_nobody(served: Served, place: Place, counted: Count) -> None:
+    place.put(text_of(FOUR))
+    place.clock.pass_(60)
+    served.clock.pass_(600)
+    shown = repr(place.ring), repr(served.ring)
+    assert counted.take() == (0, 0)
+    assert served.vault.asked == 1
+    assert ONE.id in shown[0]
+    assert ids_of(place.ring)[0] == FOUR.id
+    assert FOUR.id in repr(place.ring)
 
 
 def test_a_live_ring_is_not_pickled_and_is_its_own_copy(place: Place) -> None:
@@ -1147,7 +1186,7 @@ def test_with_a_source_that_fails_the_ring_stays_with_one_loud_line_and_mended_i
     assert line.startswith("keys not read again: the key source Vault: ")
     assert says in line
     assert f"The keys of before stay in use: sealing {ONE.id}, accepting [], retiring [{TWO.id}]." in line
-    assert "it is tried again every 60 s" in line
+    assert "it is tried again every 10 s" in line
     served.vault.holds = good
     assert served.use(5) == ANSWER
     ((level, line),) = log.take()
@@ -1528,3 +1567,24 @@ def test_a_refresh_that_is_interrupted_anywhere_is_made_up_for(place: Place, kin
             stuck.append(where)
     assert step > 4
     assert stuck == []
+
+
+def test_a_source_that_failed_is_asked_again_in_ten_seconds_and_not_only_when_it_is_due() -> None:
+    clock, asked, down = Clock(0.0), [], [False]
+
+    def source() -> Keyring:
+        asked.append(clock.now)
+        if down[0]:
+            raise ConnectionError
+        return Keyring(ONE)
+
+    ring = Keyring.from_source(source, every=timedelta(days=1), clock=clock)
+    down[0] = True
+    for seconds in (86_399, 1, 9.9, 0.1, 10, 9):
+        clock.pass_(seconds)
+        assert ring.sealing is ONE
+    down[0] = False
+    for seconds in (1, 86_399, 1):
+        clock.pass_(seconds)
+        assert ring.sealing is ONE
+    assert asked == [0, 86_400, 86_410, 86_420, 86_430, 172_830]

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from clientsession import ConfigurationError, Jar, Key, Keyring, Reason, Sessions
-from tests.conftest import cookie_of
+from clientsession._events import Event
+from tests.conftest import Clock, cookie_of
 
 RING = Keyring(Key.generate())
 OLD = Jar("session", RING, path="/shop")
@@ -58,7 +59,9 @@ def test_cookies_of_former_scopes_are_deleted_where_several_came() -> None:
 def test_they_are_deleted_too_where_one_of_several_opens_or_none_does() -> None:
     sessions = Sessions([NEW], f"{sealed(user=7)}; session=junk")
     assert sessions["session"] == {"user": 7}
-    assert sessions.commit() == [GONE]
+    gone, own = sessions.commit()
+    assert gone == GONE
+    assert Sessions([NEW], cookie_of(own))["session"] == {"user": 7}, "it may have been in the place that was cleared"
     sessions = Sessions([NEW], "session=junk; session=more")
     assert sessions["session"].refusal is Reason.MALFORMED
     assert sessions.commit() == [GONE]
@@ -68,7 +71,9 @@ def test_the_same_value_twice_is_one_session_and_a_duplicate_to_clear_away() -> 
     cookie = sealed(user=7)
     sessions = Sessions([NEW], f"{cookie}; {cookie}")
     assert sessions["session"] == {"user": 7}
-    assert sessions.commit() == [GONE]
+    gone, own = sessions.commit()
+    assert gone == GONE
+    assert "; Path=/;" in own
 
 
 def test_one_cookie_that_is_only_read_is_left_alone() -> None:
@@ -140,6 +145,33 @@ def test_a_user_who_had_both_is_back_after_one_request() -> None:
     assert browser.visit(moved_without_a_word) == browser.visit(moved_without_a_word) == {}, "locked out, without former_scopes"
     assert browser.visit(NEW) == {}
     assert browser.visit(NEW) == {"user": 2}
+
+
+@pytest.mark.parametrize("junk", ["junk", "another site's"])
+def test_a_user_whose_new_place_holds_junk_keeps_the_session_of_the_former_one(junk: str) -> None:
+    browser = Browser()
+    browser.visit(OLD, user=7)
+    value = junk if junk == "junk" else Jar("session", Keyring(Key.generate())).codec.encode({"user": 8})
+    browser.cookies["session", "/", "host only"] = value
+    for _ in range(3):
+        assert browser.visit(NEW) == {"user": 7}
+    assert [place[1] for place in browser.cookies] == ["/"]
+
+
+def test_a_session_that_is_moved_keeps_its_times_and_id_and_is_told_of_as_resealed(clock: Clock) -> None:
+    events: list[Event] = []
+    jar = Jar("session", RING, former_scopes=[("/shop", None)], clock=clock, observer=events.append)
+    first = Sessions([jar], None)
+    first["session"]["user"] = 7
+    before = first["session"].id, first["session"].created_at, first["session"].expires_at
+    (own,) = first.commit()
+    clock.pass_(60)
+    sessions = Sessions([jar], f"{cookie_of(own)}; session=junk")
+    assert sessions["session"] == {"user": 7}
+    _, moved = sessions.commit()
+    session = Sessions([jar], cookie_of(moved))["session"]
+    assert (session.id, session.created_at, session.expires_at) == before
+    assert [event.kind for event in events] == ["sealed", "opened", "resealed", "opened"]
 
 
 def test_former_scopes_of_a_domain_and_of_the_host_alone_are_told_apart() -> None:
