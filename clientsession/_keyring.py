@@ -16,8 +16,8 @@ from datetime import timedelta
 from typing import Any, ClassVar, Final
 
 from clientsession._immutable import Immutable
-from clientsession._keyfile import KeyFile, Role, identity_of, read_file
-from clientsession._keys import HOW_TO_MAKE, KEY_PREFIX, BoundKey, Key
+from clientsession._keyfile import KeyFile, Role, identity_of, read_file, shown_path
+from clientsession._keys import HOW_TO_MAKE, BoundKey, Key
 from clientsession._session import check_duration
 from clientsession.errors import ConfigurationError
 
@@ -126,9 +126,7 @@ class Keyring(Immutable):
         problem = None
         if not isinstance(path, (str, os.PathLike)):
             problem = f"path must be the path of a key file, as a str or a Path, not {type(path).__name__}"
-        elif "\0" in str(path):
-            problem = "path must not hold a null character"
-        elif KEY_PREFIX in str(path):  # which a message about a file that is not there would show
+        elif shown_path(path) is None:  # which a message about a file that is not there would show
             problem = "this is the text of a key, and not the path of a key file: give the text to Key.parse"
         if problem is not None:
             del path
@@ -252,7 +250,7 @@ class _FileSource:
         self._made: Keyring | None = None
 
     def __str__(self) -> str:
-        return f"the key file {self._path}"
+        return f"the key file {shown_path(self._path)}"
 
     def __call__(self, used: Keyring | None) -> Keyring | str | None:
         if self._made is not used:
@@ -262,6 +260,8 @@ class _FileSource:
                 return None
         except OSError as error:
             return f"cannot be opened ({error.strerror})"
+        except ValueError:  # a null character, or one the file system has no name for
+            return "cannot be opened (no file can have such a path)"
         read = read_file(self._path)
         if isinstance(read, str):
             return read

@@ -735,9 +735,11 @@ def test_what_is_no_path_is_refused(path: Any) -> None:
         Keyring.from_file(path)
 
 
-def test_a_path_that_no_file_can_have_is_a_configuration_error() -> None:
-    with pytest.raises(ConfigurationError, match="path must not hold a null character"):
-        Keyring.from_file("site\0keys")
+@pytest.mark.parametrize("path", ["site\0keys", "site\ud800keys"], ids=ascii)
+def test_a_path_that_no_file_can_have_is_a_configuration_error(path: str) -> None:
+    with pytest.raises(ConfigurationError, match="no file can have such a path") as caught:
+        Keyring.from_file(path)
+    assert str(caught.value).isprintable()
 
 
 @pytest.mark.parametrize("kind", ["key", "key file", "key in a folder", "Path"])
