@@ -43,6 +43,7 @@ NEEDLES = Needles(*SECRETS)
 NEEDLES.windows = NEEDLES.windows.union(*(Needles.of_secret(secret).windows for secret in SECRETS))
 ONE, TWO, THREE, FOUR = (Key.from_secret(secret, suite=suite) for secret, suite in zip(SECRETS, list(Suite) * 2, strict=True))
 SETTLED_SECONDS = 2.0  # a file younger than that may change and keep its times
+RETRY_SECONDS = 10.0  # a source that failed is asked again as soon, whatever its ``every``
 DEADLINE_SECONDS = 30.0  # for what takes two or three
 THREADS = 8
 
@@ -857,7 +858,7 @@ def test_users_go_on_while_the_file_goes_round_and_round(place: Place, clock: Cl
         end = time.monotonic() + DEADLINE_SECONDS
         while not is_so():
             assert time.monotonic() < end
-            time.sleep(0)
+            time.sleep(0.0005)
 
     def rotate() -> None:
         for text, ids in steps * 5:
@@ -1118,6 +1119,44 @@ def test_without_being_told_a_source_is_asked_once_a_minute(log: Log) -> None:
     clock.pass_(0.001)
     assert ring.sealing.id == ONE.id
     assert vault.asked == 2
+
+
+@pytest.mark.parametrize(
+    ("every", "retry"),
+    [
+        (timedelta(seconds=1), 1.0),
+        (timedelta(seconds=10), RETRY_SECONDS),
+        (timedelta(hours=1), RETRY_SECONDS),
+        (timedelta(days=400), RETRY_SECONDS),
+    ],
+    ids=str,
+)
+def test_a_source_that_fails_is_asked_again_soon_and_once_mended_as_seldom_as_before(
+    log: Log, every: timedelta, retry: float
+) -> None:
+    vault, clock = Vault(text_of(ONE)), Clock(0.0)
+    ring = Keyring.from_source(vault, every=every, clock=clock)
+
+    def asked_after(seconds: float) -> list[int]:
+        """How often the source was asked just before so many seconds were over, and when they were."""
+        asked = []
+        for part in (seconds - 0.001, 0.001):
+            clock.pass_(part)
+            assert ring.sealing.id in {ONE.id, TWO.id}
+            asked.append(vault.asked)
+        return asked
+
+    vault.holds = ConnectionError()
+    assert asked_after(every.total_seconds()) == [1, 2]
+    for count in range(2, 6):
+        assert asked_after(retry) == [count, count + 1]
+    ((level, line),) = log.take()
+    assert level == "ERROR"
+    assert line.endswith(f" it is tried again every {retry:g} s")
+    vault.holds = text_of(TWO)
+    assert asked_after(retry) == [6, 7]
+    assert ids_of(ring) == (TWO.id, (), ())
+    assert asked_after(every.total_seconds()) == [7, 8]
 
 
 def test_the_same_answer_leaves_the_keys_as_they_are(served: Served) -> None:
