@@ -69,8 +69,8 @@ class Jar(Immutable):
         clock: the time in seconds since 1970, as ``time.time``.
         observer: called with an :class:`Event` for everything that happens; it must not raise.
         former_scopes: ``(path, domain)`` of where this cookie used to live, at most 8. A browser keeps those beside the new
-            one, and of two that open neither is taken: where it sent several, and where the cookie it sent is set or deleted,
-            those of the former scopes are deleted. Where one of several opened, it is sealed anew into the present scope.
+            one, and of two that open neither is taken: then, and where the cookie of a client that sent one is set or deleted,
+            those of the former scopes are deleted.
         compress: deflate a body where that makes it shorter. The length then tells more of the content: where a secret and
             text of an attacker's choice stand in one session, each try at the secret that fits makes the cookie shorter (the
             CRIME and BREACH attacks), and the length is seen by whoever sees the traffic. Leave it off unless you know that no
@@ -298,8 +298,6 @@ class _Visit:
     sent: int
     sent_bytes: int
     extended: bool
-    is_scattered: bool
-    """Whether several came of a cookie that has moved: some may be in its former places, which are cleared."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -458,11 +456,12 @@ class Sessions:
     def _answer(self, jar: Jar, visit: _Visit) -> _Answer:
         """What ``commit`` answers for one jar, with the deletions for where its cookie used to live.
 
-        Where several cookies came, those may be among them; and a cookie that is set or deleted here alone would leave the one
-        there as the second of two, or a signed-out user signed in.
+        They go out where it cannot be told which of several is the session; and beside a cookie that is set or deleted here, which
+        alone would leave the one there as the second of two, or a signed-out user signed in. Where just one of several opened, a
+        read leaves all as it is: that one may live in a former place, and what is refused may be another server's to open.
         """
         answer = self._own_answer(jar, visit)
-        if visit.is_scattered or (visit.sent and answer.set_cookie is not None):
+        if visit.session._refusal is Reason.AMBIGUOUS or (visit.sent and answer.set_cookie is not None):
             return replace(answer, former_deletions=jar._former_deletions)
         return answer
 
@@ -483,8 +482,8 @@ class Sessions:
             kind = EventKind.SEALED
         elif visit.extended:
             kind = EventKind.EXTENDED
-        elif origin.key_id in visit.bound.retiring_ids or visit.is_scattered:
-            kind = EventKind.RESEALED  # of several cookies the one that opened may be in a former place, and goes with it
+        elif origin.key_id in visit.bound.retiring_ids:
+            kind = EventKind.RESEALED
         else:
             return _Answer(None, None, visit.sent_bytes)
         set_cookie, size = jar._cookie(session, body, deflated, now, visit.bound)
@@ -517,8 +516,7 @@ class Sessions:
             if opened is not None:
                 self._tell(jar, Event(EventKind.REFUSED, name, opened.reason, opened.key_id, sent_bytes))
         sent = 1 if values is None else len(values)
-        is_scattered = sent > 1 and bool(jar._former_deletions)
-        visit = self._visits[name] = _Visit(session, bound, sent, sent_bytes, extended, is_scattered)
+        visit = self._visits[name] = _Visit(session, bound, sent, sent_bytes, extended)
         return visit
 
     def _values(self, jar: Jar) -> list[str] | None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
-import threading
 import time
 from collections.abc import Callable, Iterable
 from datetime import timedelta
@@ -131,7 +130,11 @@ class Keyring(Immutable):
         if problem is not None:
             del path
             raise ConfigurationError(problem)
-        return _LiveKeyring(_FileSource(os.path.abspath(path)), _FILE_EVERY, clock)
+        try:
+            path = os.path.abspath(path)
+        except OSError:
+            raise ConfigurationError("the working directory is gone: give the key file with its whole path") from None
+        return _LiveKeyring(_FileSource(path), _FILE_EVERY, clock)
 
     @classmethod
     def from_source(
@@ -239,13 +242,15 @@ def _keys_from_env(variable: str) -> list[Key]:
 class _FileSource:
     """A key file, read where its identity changed."""
 
-    __slots__ = ("_digest", "_identity", "_made", "_path")
+    __slots__ = ("_digest", "_identity", "_made", "_path", "_seen", "_seen_at")
 
     hint: ClassVar[str] = ". Mend it, or make one with `clientsession keys add --file PATH`"
 
     def __init__(self, path: str) -> None:
         self._path = path
         self._identity: tuple[int, ...] | None = None  # None: read it, whatever it looks like
+        self._seen: tuple[int, ...] | None = None
+        self._seen_at = 0.0
         self._digest = b""
         self._made: Keyring | None = None
 
@@ -272,8 +277,12 @@ class _FileSource:
             answer = _ring_of(KeyFile._parse(data))
         if isinstance(answer, Keyring):
             self._digest, self._made = digest, answer
-        # What was changed this moment may change again and look the same: it is read once more.
-        settled = time.time() - max(identity[-2:]) / 1e9 > _SETTLED_SECONDS
+        # What was changed this moment may change again and look the same: it is read until it has looked so for a while, by our
+        # own clock and not by the file server's.
+        now = time.monotonic()
+        if identity != self._seen:
+            self._seen, self._seen_at = identity, now
+        settled = now - self._seen_at > _SETTLED_SECONDS
         self._identity = identity if settled and not isinstance(answer, str) else None
         return answer
 
@@ -344,17 +353,25 @@ class _LiveKeyring(Keyring):
         return f"of {self._watch.source}: {self._watch.last._summary()}"
 
 
+def _has_room(levels: int = 50) -> bool:
+    """Whether the stack has room for reading keys anew: a key file takes fewer frames than that."""
+    try:
+        return levels == 0 or _has_room(levels - 1)
+    except RecursionError:
+        return False
+
+
 class _Watch:
     """Asks a source when it is time to, and keeps the ring of its last good answer."""
 
-    __slots__ = ("_clock", "_due", "_every", "_locks", "_problem", "last", "source")
+    __slots__ = ("_claims", "_clock", "_due", "_every", "_problem", "last", "source")
 
     def __init__(self, source: _FileSource | _CallableSource, every: timedelta, clock: Callable[[], float]) -> None:
         self.source = source
         self._every = every.total_seconds()
         self._clock = clock
         self._due = clock() + self._every
-        self._locks: dict[int, threading.Lock] = {}  # by process: one may be forked while a thread that it has not holds the lock
+        self._claims: dict[int, object] = {}  # by process: one may be forked while a thread that it has not is asking
         self._problem = ""
         ring = source(None)
         if not isinstance(ring, Keyring):
@@ -369,19 +386,23 @@ class _Watch:
 
     def _ask(self) -> None:
         """Ask the source in this thread, unless another is at it; then the ring of before is good for this request."""
-        lock = self._locks.setdefault(os.getpid(), threading.Lock())
-        if not lock.acquire(blocking=False):
+        if not _has_room():  # a refresh that ran out of stack would fail the request, with the keys in its traceback
             return
+        pid, claim = os.getpid(), object()
+        holder: object = None
         try:
+            holder = self._claims.setdefault(pid, claim)
             now = self._clock()
-            if now < self._due:  # another thread has asked since this one looked
+            if holder is not claim or now < self._due:  # another thread is at it, or was, since this one looked
                 return
-            self._due = now + self._every
+            self._due = now + min(self._every, _RETRY_SECONDS)
             self._take(self.source(self.last))
-            if self._problem:
-                self._due = min(self._due, now + _RETRY_SECONDS)
+            if not self._problem:
+                self._due = now + self._every
         finally:
-            lock.release()
+            # Whatever a signal's handler raises, and wherever: a claim that stayed would keep this worker on its old keys for good.
+            if holder is claim or self._claims.get(pid) is claim:
+                del self._claims[pid]
 
     def _take(self, answer: Keyring | str | None) -> None:
         if isinstance(answer, str):

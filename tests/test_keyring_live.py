@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import hashlib
+import inspect
 import itertools
 import logging
 import mmap
@@ -21,6 +22,7 @@ import stat
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -1629,3 +1631,35 @@ def test_a_source_that_failed_is_asked_again_in_ten_seconds_and_not_only_when_it
         clock.pass_(seconds)
         assert ring.sealing is ONE
     assert asked == [0, 86_400, 86_410, 86_420, 86_430, 172_830]
+
+
+@pytest.mark.parametrize("kind", ["file", "text"])
+def test_deep_in_the_stack_a_refresh_waits_and_shows_no_key(kind: str, tmp_path: Path) -> None:
+    """Where a request still has room for itself and not for reading the keys anew."""
+    clock, path = Clock(0.0), tmp_path / "site.keys"
+    path.write_text(text_of(ONE), encoding="utf-8")
+    ring = (
+        Keyring.from_file(path, clock=clock)
+        if kind == "file"
+        else Keyring.from_source(lambda: path.read_text(encoding="utf-8"), clock=clock)
+    )
+    needles, shown = Needles(*SECRETS), []
+    answers = Counter[str]()
+
+    def at(depth: int) -> object:
+        return ring.sealing if depth == 0 else at(depth - 1)
+
+    here = len(inspect.stack(0))
+    for keys, room in zip(itertools.cycle([text_of(TWO, retiring=(ONE,)), text_of(ONE)]), range(1, 150), strict=False):
+        path.write_text(keys, encoding="utf-8")
+        clock.pass_(60)
+        try:
+            key = at(sys.getrecursionlimit() - here - room)
+            answers[key.id] += 1
+        except RecursionError as error:
+            answers["no room at all"] += 1
+            shown.append(shown_by(error)[0])
+    assert needles.found_in("\n".join(shown)) == []
+    assert answers["no room at all"] < 20
+    assert answers[ONE.id] > 20
+    assert answers[TWO.id] > 20
