@@ -1005,7 +1005,7 @@ def test_times_beyond_the_calendar_are_its_last(inspect_: Operator) -> None:
         ("Max-Age=60", "Max-Age=60 (1 minute)"),
         ("max-age = 0", "max-age = 0 (0 seconds)"),
         ("Max-Age=-1", "Max-Age=-1"),
-        ("Max-Age=" + "9" * 10, "Max-Age=9999999999 (115740 days)"),
+        ("Max-Age=" + "9" * 10, "Max-Age=9999999999 (115741 days)"),
         ("Max-Age=" + "9" * 5000, "Max-Age=" + "9" * 5000),
         ("Path=/\x1b[31m", r"Path=/\u001b[31m"),
         ("Expires=Thu, 01 Jan 1970 00:00:00 GMT", "Expires=Thu, 01 Jan 1970 00:00:00 GMT"),
