@@ -16,6 +16,7 @@ from clientsession.errors import Reason
 
 LINES_PER_WINDOW: Final = 10  # of one kind and reason: enough to see what it is, and never a full disk
 WINDOW_MS: Final = 60_000
+_SET_BACK_MS: Final = 3_600_000  # longer than any server lets a request last
 
 _logger: Final = logging.getLogger("clientsession")
 
@@ -50,7 +51,7 @@ class Event:
         jar: the jar's name.
         reason: why, where a cookie was refused.
         key_id: of the key that sealed or opened, or that a refused token named, where it is one of the ring's.
-        size: bytes of name and value of the cookie that came or goes out; of a refused one, all of its name together.
+        size: bytes of name and value of the cookie that goes out; of one that came, all of its name together.
     """
 
     kind: EventKind
@@ -63,11 +64,12 @@ class Event:
 class Throttle:
     """Lets ten lines a minute through for each of a few subjects, and counts the others."""
 
-    __slots__ = ("_lock", "_pid", "_windows")
+    __slots__ = ("_latest", "_lock", "_pid", "_windows")
 
     def __init__(self) -> None:
         self._windows: dict[str, tuple[int, int]] = {}  # by subject: when its minute began, in ms, and how often it came since
-        self._lock = threading.Lock()
+        self._latest = 0
+        self._lock = threading.RLock()  # a signal's handler may use a session while this thread holds it
         self._pid = os.getpid()
 
     def note(self, subject: str, now: int) -> str | None:
@@ -75,11 +77,15 @@ class Throttle:
 
         Args:
             subject: one of a few; never something a client sent.
-            now: milliseconds; a clock that was set back begins a new minute.
+            now: milliseconds, as of the request. One that is over late does not turn the time back; a clock that was set back by
+                more than an hour does.
         """
         if self._pid != os.getpid():  # forked, perhaps while a thread that is not here held the lock
-            self._lock, self._pid = threading.Lock(), os.getpid()
+            self._lock, self._pid = threading.RLock(), os.getpid()
         with self._lock:  # a count read by one thread and written by another would let more lines through, and tell fewer
+            if now < self._latest - _SET_BACK_MS:
+                self._latest = now
+            now = self._latest = max(now, self._latest)
             start, count = self._windows.get(subject, (now, 0))
             held_back = 0
             if not 0 <= now - start < WINDOW_MS:

@@ -223,7 +223,7 @@ class Jar(AnyJar):
         clock: the time in seconds since 1970, as ``time.time``.
         observer: called with an :class:`Event` for everything that happens; it must not raise.
         former_scopes: ``(path, domain)`` of where this cookie used to live, at most 8. A browser keeps those beside the new
-            one, and of two that open neither is taken: where it sent several, and where the cookie it sent is set or deleted,
+            one, and of two that open neither is taken: then, and where the cookie of a client that sent one is set or deleted,
             those of the former scopes are deleted.
         compress: deflate a body where that makes it shorter. The length then tells more of the content: where a secret and
             text of an attacker's choice stand in one session, each try at the secret that fits makes the cookie shorter (the

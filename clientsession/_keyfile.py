@@ -30,9 +30,11 @@ MAX_FILE_BYTES: Final = 256 * 1024  # a hundred of the longest keys, twice over
 MAX_KEYS: Final = 100  # a rotation every week with cookies of 400 days makes 58
 _READ_ATTEMPTS: Final = 3  # where it is written to while it is read
 _TOO_LARGE: Final = f"is larger than {MAX_FILE_BYTES:,} bytes"
+_ACL: Final = "system.posix_acl_access"  # where Linux keeps a file's access control list
 _END: Final = "end"
 _DATES: Final = ("added", "since", "droppable")
 _DATE: Final = re.compile(r"\d{4}-\d\d-\d\d(T\d\d:\d\d(:\d\d(\.\d{1,6})?)?(Z|[+-]\d\d:\d\d))?", re.ASCII)
+_KEY_BODY: Final = re.compile(r"[A-Za-z0-9_-]+")  # what stands between the slashes and dots of a path
 _BINARY: Final = getattr(os, "O_BINARY", 0)  # where an open file may be one of text, line ends would be changed
 _HEADER: Final = (
     "# The keys of this site's sessions. Whoever can read this file can read and make sessions: keep it at mode 0600.",
@@ -274,9 +276,22 @@ NOT_A_PATH: Final = (
 def shown_path(path: str | os.PathLike[str]) -> str | None:
     """A path for a message, on one line; None where it is the text of a key."""
     text = os.fsdecode(path)
-    if KEY_PREFIX in text:
+    if holds_key(text):
         return None
     return text if text.isprintable() else ascii(text)
+
+
+def holds_key(text: str) -> bool:
+    """Whether the text of a key stands in a text, also one that lost its prefix: the key's checksum tells it from a name."""
+    return KEY_PREFIX in text or any(map(_is_key_body, _KEY_BODY.findall(text)))
+
+
+def _is_key_body(text: str) -> bool:
+    try:
+        Key.parse(KEY_PREFIX + text)
+    except ConfigurationError:
+        return False
+    return True
 
 
 def read_file(path: str | os.PathLike[str]) -> tuple[bytes, tuple[int, ...]] | str:
@@ -355,7 +370,7 @@ def rewrite(path: str, edit: Callable[[KeyFile | None], KeyFile]) -> tuple[KeyFi
     try:
         former = _status(target, shown)
         file = edit(None if former is None else KeyFile.load(target))
-        problem = _write(descriptor, file, former)
+        problem = _write(descriptor, file, former) or _protect(descriptor, target, former)
         if problem is None:
             written = identity_of(os.fstat(descriptor))
     finally:
@@ -365,7 +380,7 @@ def rewrite(path: str, edit: Callable[[KeyFile | None], KeyFile]) -> tuple[KeyFi
                 if os.path.samestat(os.lstat(lock), os.fstat(descriptor)):
                     os.unlink(lock)
         os.close(descriptor)
-    problem = problem or _put_in_place(lock, target, written, mode_after(None if former is None else former.st_mode))
+    problem = problem or _put_in_place(lock, target, written)
     if problem is not None:
         raise ConfigurationError(f"the key file {shown}: {problem}. It is as it was")
     return file, None if former is None else stat.S_IMODE(former.st_mode)
@@ -408,7 +423,27 @@ def _write(descriptor: int, file: KeyFile, former: os.stat_result | None) -> str
     return None
 
 
-def _put_in_place(lock: str, target: str, written: tuple[int, ...] | None, mode: int) -> str | None:
+def _protect(descriptor: int, target: str, former: os.stat_result | None) -> str | None:
+    """Give the new file its mode and the access control list of the former one, or say what is in the way.
+
+    By the open file and not by its name, which whoever owns the folder may have made a link to another file by now.
+    """
+    if not hasattr(os, "fchmod"):
+        return None
+    try:
+        os.fchmod(descriptor, mode_after(None if former is None else former.st_mode))
+        access = None
+        if former is not None and hasattr(os, "getxattr"):
+            with contextlib.suppress(OSError):  # it has none, or the file system knows none
+                access = os.getxattr(target, _ACL)
+        if access is not None:
+            os.setxattr(descriptor, _ACL, access)
+    except OSError as error:
+        return f"cannot be protected ({error.strerror})"
+    return None
+
+
+def _put_in_place(lock: str, target: str, written: tuple[int, ...] | None) -> str | None:
     """Make the new file the file, or say what is in the way."""
     try:
         found = identity_of(os.lstat(lock))
@@ -417,7 +452,6 @@ def _put_in_place(lock: str, target: str, written: tuple[int, ...] | None, mode:
     if found != written:
         return "its .new was removed by somebody else while this was at work: run this again"
     try:
-        os.chmod(lock, mode)
         os.replace(lock, target)
     except OSError as error:
         with contextlib.suppress(OSError):

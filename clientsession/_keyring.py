@@ -9,20 +9,20 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
-import threading
 import time
 from collections.abc import Callable, Iterable
 from datetime import timedelta
 from typing import Any, ClassVar, Final
 
 from clientsession._immutable import Immutable
-from clientsession._keyfile import KeyFile, Role, identity_of, read_file
-from clientsession._keys import HOW_TO_MAKE, KEY_PREFIX, BoundKey, Key
+from clientsession._keyfile import KeyFile, Role, identity_of, read_file, shown_path
+from clientsession._keys import HOW_TO_MAKE, BoundKey, Key
 from clientsession._session import check_duration
 from clientsession.errors import ConfigurationError
 
 _FILE_EVERY: Final = timedelta(seconds=1)  # how often a key file is looked at, at most
 _SOURCE_EVERY: Final = timedelta(minutes=1)  # a secret manager is asked over a network, and bills by the call
+_RETRY_SECONDS: Final = 10.0  # how soon a source that failed is asked again, whatever its ``every``
 _SETTLED_SECONDS: Final = 2.0  # FAT's clock has steps of two seconds: a file as young as that may change and keep its times
 _NO_KEY: Any = None  # an empty ring is a ConfigurationError like any other, and not a TypeError
 
@@ -109,6 +109,12 @@ class Keyring(Immutable):
         read, or is no whole key file, the keys read before stay in use, one line at ``ERROR`` goes to the logger
         ``clientsession``, and the file is tried again each second.
 
+        A line of it is ``role key``, then dates and a ``# comment`` where wanted; the last one is ``end``::
+
+            sealing   csk1_…  added=2026-11-20T10:00:00Z since=2026-11-21T13:00:00Z
+            retiring  csk1_…  since=2026-11-21T13:00:00Z droppable=2027-03-21T14:00:00Z
+            end
+
         Args:
             path: of the file; a relative one is taken from the working directory of now.
             clock: seconds that only grow, as ``time.monotonic``.
@@ -119,14 +125,16 @@ class Keyring(Immutable):
         problem = None
         if not isinstance(path, (str, os.PathLike)):
             problem = f"path must be the path of a key file, as a str or a Path, not {type(path).__name__}"
-        elif "\0" in str(path):
-            problem = "path must not hold a null character"
-        elif KEY_PREFIX in str(path):  # which a message about a file that is not there would show
+        elif shown_path(path) is None:  # which a message about a file that is not there would show
             problem = "this is the text of a key, and not the path of a key file: give the text to Key.parse"
         if problem is not None:
             del path
             raise ConfigurationError(problem)
-        return _LiveKeyring(_FileSource(os.path.abspath(path)), _FILE_EVERY, clock)
+        try:
+            path = os.path.abspath(path)
+        except OSError:
+            raise ConfigurationError("the working directory is gone: give the key file with its whole path") from None
+        return _LiveKeyring(_FileSource(path), _FILE_EVERY, clock)
 
     @classmethod
     def from_source(
@@ -234,18 +242,20 @@ def _keys_from_env(variable: str) -> list[Key]:
 class _FileSource:
     """A key file, read where its identity changed."""
 
-    __slots__ = ("_digest", "_identity", "_made", "_path")
+    __slots__ = ("_digest", "_identity", "_made", "_path", "_seen", "_seen_at")
 
     hint: ClassVar[str] = ". Mend it, or make one with `clientsession keys add --file PATH`"
 
     def __init__(self, path: str) -> None:
         self._path = path
         self._identity: tuple[int, ...] | None = None  # None: read it, whatever it looks like
+        self._seen: tuple[int, ...] | None = None
+        self._seen_at = 0.0
         self._digest = b""
         self._made: Keyring | None = None
 
     def __str__(self) -> str:
-        return f"the key file {self._path}"
+        return f"the key file {shown_path(self._path)}"
 
     def __call__(self, used: Keyring | None) -> Keyring | str | None:
         if self._made is not used:
@@ -255,6 +265,8 @@ class _FileSource:
                 return None
         except OSError as error:
             return f"cannot be opened ({error.strerror})"
+        except ValueError:  # a null character, or one the file system has no name for
+            return "cannot be opened (no file can have such a path)"
         read = read_file(self._path)
         if isinstance(read, str):
             return read
@@ -265,8 +277,12 @@ class _FileSource:
             answer = _ring_of(KeyFile._parse(data))
         if isinstance(answer, Keyring):
             self._digest, self._made = digest, answer
-        # What was changed this moment may change again and look the same: it is read once more.
-        settled = time.time() - max(identity[-2:]) / 1e9 > _SETTLED_SECONDS
+        # What was changed this moment may change again and look the same: it is read until it has looked so for a while, by our
+        # own clock and not by the file server's.
+        now = time.monotonic()
+        if identity != self._seen:
+            self._seen, self._seen_at = identity, now
+        settled = now - self._seen_at > _SETTLED_SECONDS
         self._identity = identity if settled and not isinstance(answer, str) else None
         return answer
 
@@ -337,17 +353,25 @@ class _LiveKeyring(Keyring):
         return f"of {self._watch.source}: {self._watch.last._summary()}"
 
 
+def _has_room(levels: int = 50) -> bool:
+    """Whether the stack has room for reading keys anew: a key file takes fewer frames than that."""
+    try:
+        return levels == 0 or _has_room(levels - 1)
+    except RecursionError:
+        return False
+
+
 class _Watch:
     """Asks a source when it is time to, and keeps the ring of its last good answer."""
 
-    __slots__ = ("_clock", "_due", "_every", "_locks", "_problem", "last", "source")
+    __slots__ = ("_claims", "_clock", "_due", "_every", "_problem", "last", "source")
 
     def __init__(self, source: _FileSource | _CallableSource, every: timedelta, clock: Callable[[], float]) -> None:
         self.source = source
         self._every = every.total_seconds()
         self._clock = clock
         self._due = clock() + self._every
-        self._locks: dict[int, threading.Lock] = {}  # by process: one may be forked while a thread that it has not holds the lock
+        self._claims: dict[int, object] = {}  # by process: one may be forked while a thread that it has not is asking
         self._problem = ""
         ring = source(None)
         if not isinstance(ring, Keyring):
@@ -362,17 +386,23 @@ class _Watch:
 
     def _ask(self) -> None:
         """Ask the source in this thread, unless another is at it; then the ring of before is good for this request."""
-        lock = self._locks.setdefault(os.getpid(), threading.Lock())
-        if not lock.acquire(blocking=False):
+        if not _has_room():  # a refresh that ran out of stack would fail the request, with the keys in its traceback
             return
+        pid, claim = os.getpid(), object()
+        holder: object = None
         try:
+            holder = self._claims.setdefault(pid, claim)
             now = self._clock()
-            if now < self._due:  # another thread has asked since this one looked
+            if holder is not claim or now < self._due:  # another thread is at it, or was, since this one looked
                 return
-            self._due = now + self._every
+            self._due = now + min(self._every, _RETRY_SECONDS)
             self._take(self.source(self.last))
+            if not self._problem:
+                self._due = now + self._every
         finally:
-            lock.release()
+            # Whatever a signal's handler raises, and wherever: a claim that stayed would keep this worker on its old keys for good.
+            if holder is claim or self._claims.get(pid) is claim:
+                del self._claims[pid]
 
     def _take(self, answer: Keyring | str | None) -> None:
         if isinstance(answer, str):
@@ -383,7 +413,7 @@ class _Watch:
                     self.source,
                     answer,
                     self.last._summary(),
-                    self._every,
+                    min(self._every, _RETRY_SECONDS),
                 )
             return
         before, self.last = self.last, answer or self.last

@@ -234,11 +234,12 @@ class Sessions:
     def _answer(self, jar: AnyJar, visit: _Visit) -> _Answer:
         """What ``commit`` answers for one jar, with the deletions for where its session may be as well.
 
-        Where several cookies came, those may be among them; and a cookie that is set or deleted here alone would leave the one
-        there as the second of two, or a signed-out user signed in.
+        They go out where it cannot be told which of several is the session; and beside a cookie that is set or deleted here, which
+        alone would leave the one there as the second of two, or a signed-out user signed in. Where just one of several opened, a
+        read leaves all as it is: that one may live in a former place, and what is refused may be another server's to open.
         """
         answer = self._own_answer(jar, visit)
-        if visit.elsewhere and (visit.sent > 1 or answer.headers):
+        if visit.elsewhere and (visit.session._refusal is Reason.AMBIGUOUS or answer.headers):
             return replace(answer, headers=(*visit.elsewhere, *answer.headers))
         return answer
 

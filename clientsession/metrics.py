@@ -5,6 +5,7 @@ It knows events alone: no session, key, cookie or request. It needs prometheus-c
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from typing import Final
 
@@ -87,6 +88,8 @@ class SessionMetrics:
             registry.register(self._events)
             registry.register(self._cookie_bytes)
         except ValueError:
+            with contextlib.suppress(KeyError):  # the first of them may be in
+                registry.unregister(self._events)
             raise ConfigurationError(
                 "this registry has the metrics clientsession_… already: make one SessionMetrics and give it to all jars, or give "
                 "each a registry of its own, SessionMetrics(registry=CollectorRegistry())"

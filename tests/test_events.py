@@ -72,12 +72,26 @@ def test_what_was_held_back_is_told_once_however_long_it_takes() -> None:
     assert throttle.note("a", 2 * day) == ""
 
 
-def test_a_clock_that_was_set_back_begins_a_new_minute() -> None:
+def test_a_request_that_is_over_late_begins_no_new_minute() -> None:
+    """Or a client that holds its requests back, and ends them last one first, would get a line for each."""
+    throttle = Throttle()
+    lines = sum(throttle.note("a", 1_000_000 - late) is not None for late in range(0, 300_000, 100))
+    assert lines == LINES_PER_WINDOW
+
+
+def test_a_clock_that_was_set_back_by_more_than_an_hour_begins_a_new_minute() -> None:
     throttle = Throttle()
     for _ in range(12):
-        throttle.note("a", 1_000_000)
-    assert throttle.note("a", 999_999) == " held_back=2"
-    assert throttle.note("a", 1_000_000) == ""  # the minute of the clock as it is now
+        throttle.note("a", 10_000_000)
+    assert throttle.note("a", 10_000_000 - 3_600_000) is None
+    assert throttle.note("a", 10_000_000 - 3_600_001) == " held_back=3"
+    assert throttle.note("a", 10_000_000 - 3_600_001) == ""  # the minute of the clock as it is now
+
+
+def test_a_handler_of_a_signal_that_uses_a_session_is_not_held_up() -> None:
+    throttle = Throttle()
+    with throttle._lock:
+        assert throttle.note("a", 0) == ""
 
 
 def test_subjects_are_counted_apart() -> None:
@@ -98,7 +112,7 @@ def test_lines_and_what_they_say_was_held_back_add_up_to_what_came(steps: list[t
             note = throttle.note("a", now)
             told += note is not None
             told += int(re.search(r"held_back=(\d+)|$", note or "")[1] or 0)  # type: ignore[index]
-    note = throttle.note("a", now + WINDOW_MS)
+    note = throttle.note("a", 10**9)
     assert note is not None
     assert told + int(note.removeprefix(" held_back=") or 0) == came
 

@@ -1,6 +1,7 @@
 """The guides are run: every Python block, every block of ``clientsession`` commands, page by page and in order, in a temporary
 folder; what a page shows as output is compared with what came. Its links lead somewhere, and the names it gives exist.
 
+A block that stands for another one, as the sentence before it says by ``instead:``, has a folder and an environment of its own.
 Nothing is waited for. Where a page lets time pass, which it says by a comment such as ``# 121 days later``, the dates in its key
 file are moved back by as much instead.
 """
@@ -28,6 +29,7 @@ import pytest
 import clientsession
 from clientsession import Codec, Jar, Key, Keyring, Session, Sessions
 from clientsession.__main__ import _parser
+from clientsession._keyfile import MAX_FILE_BYTES, MAX_KEYS, KeyFile, KeyLine, Role, parse_date
 from clientsession.wsgi import SessionMiddleware
 
 ROOT = Path(__file__).parent.parent
@@ -38,6 +40,8 @@ BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 LISTS = {"docs/guide/watching.md"}  # what a second text block in a row lists is held by tests/test_events.py
 SITE = "/etc/shop"  # the folder of the pages, for which the temporary one stands
 KEY_FILE = "keys.txt"
+RUNNING_SITES = {"docs/guide/incident.md"}  # pages for a site that has its key file since long ago
+VARIABLES = ("CLIENTSESSION_KEY", "CLIENTSESSION_ACCEPTED_KEYS", "CLIENTSESSION_RETIRING_KEYS")
 
 
 def name_of(page: Path) -> str:
@@ -104,7 +108,10 @@ class Story:
             if block.language == "python":
                 self.run_python(block, where)
             elif block.language == "sh" and re.search(r"\bclientsession |CLIENTSESSION_", block.code):
-                self.run_shell(block, where)
+                if re.search(r"\binstead:\n\n$", block.prose):
+                    self.run_elsewhere(block, where)
+                else:
+                    self.run_shell(block, where)
             elif block.language == "text" and (before != "text" or name_of(self.page) not in LISTS):
                 assert before in {"python", "sh"}, f"{where}: nothing was run that could have printed this"
                 self.compare(block.code, where)
@@ -132,6 +139,28 @@ class Story:
         said = re.search(r"exit code (\d)[^\n]*:\n\n$", block.prose)
         self.shell(lines, int(said[1]) if said else 0, where)
 
+    def run_elsewhere(self, block: Block, where: str) -> None:
+        """Run a block as if those before it had not been."""
+        kept = self.folder, self.printed, dict(os.environ)
+        self.folder /= "elsewhere"
+        self.folder.mkdir()
+        for name in VARIABLES:
+            os.environ.pop(name, None)
+        self.run_shell(block, where)
+        self.folder, self.printed, environment = kept
+        os.environ.clear()
+        os.environ.update(environment)
+
+    def make_key_file(self) -> None:
+        """The key file of a site that runs, in the middle of a rotation."""
+        now = datetime.now(UTC).replace(microsecond=0)
+        promotion = now - timedelta(days=1)
+        sealing = KeyLine(Role.SEALING, Key.generate(), added=promotion, since=promotion)
+        dates = {"added": now - timedelta(days=366), "since": promotion, "droppable": now + timedelta(days=120)}
+        file = self.folder / KEY_FILE
+        file.write_text(KeyFile.of(sealing).adding(KeyLine(Role.RETIRING, Key.generate(), **dates)).text(), encoding="utf-8")
+        file.chmod(0o600)
+
     def shell(self, lines: list[str], wanted: int, where: str) -> None:
         """Run lines in the folder; what they export is there for the next ones."""
         kept = self.folder / "environment"
@@ -148,7 +177,7 @@ class Story:
         self.printed += ended.stdout
         assert ended.returncode == wanted, f"{where}: exit code {ended.returncode} and not {wanted}:\n{lines}\n{self.printed}"
         exported = dict(entry.split("=", 1) for entry in kept.read_text(encoding="utf-8").split("\0") if "=" in entry)
-        for name in ("CLIENTSESSION_KEY", "CLIENTSESSION_KEY_FILE"):
+        for name in (*VARIABLES, "CLIENTSESSION_KEY_FILE"):
             os.environ.pop(name, None)
             if name in exported:
                 os.environ[name] = exported[name]
@@ -208,8 +237,12 @@ def story(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mo
     for name in list(os.environ):
         if name.startswith("CLIENTSESSION_"):
             del os.environ[name]
-    os.environ["CLIENTSESSION_KEY"] = Key.generate().export()
-    yield Story(request.param, tmp_path)
+    for name in VARIABLES:
+        os.environ[name] = Key.generate().export()
+    story = Story(request.param, tmp_path)
+    if name_of(request.param) in RUNNING_SITES:
+        story.make_key_file()
+    yield story
     os.environ.clear()
     os.environ.update(kept)
     for each, (level, handlers) in loggers.items():
@@ -221,6 +254,22 @@ def story(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mo
 def test_a_page_does_what_it_says(story: Story) -> None:
     logging.getLogger().handlers[:] = []  # pytest's own: to a page, logging is as it is in a new process
     story.run()
+
+
+def test_the_key_file_that_is_explained_is_one() -> None:
+    page = (DOCS / "guide" / "rotation.md").read_text(encoding="utf-8")
+    section = page.partition("\n## The key file\n")[2].partition("\n## ")[0]
+    (example,) = re.findall(r"^```ini\n(.*?)^```$", section, re.MULTILINE | re.DOTALL)
+    file = KeyFile._parse(re.sub("csk1_…", lambda _: Key.generate().export(), example).encode())
+    assert isinstance(file, KeyFile)
+    assert [line.role for line in file.keys] == list(Role) == re.findall(r"^\| `(\w+)` \|", section, re.MULTILINE)
+    assert {date for line in file.keys for date in ("added", "since", "droppable") if getattr(line, date)} == set(
+        re.findall(r"^\| `(\w+)=` \|", section, re.MULTILINE)
+    )
+    (forms,) = re.findall(r"^A date is (.*?)\. Each", section, re.MULTILINE)
+    assert len(re.findall("`(.*?)`", forms)) == 4
+    assert None not in map(parse_date, re.findall("`(.*?)`", forms))
+    assert f"at most {MAX_FILE_BYTES // 1024} KiB and {MAX_KEYS} keys" in section
 
 
 def test_the_blocks_are_of_known_kinds() -> None:

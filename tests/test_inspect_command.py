@@ -273,6 +273,26 @@ def test_a_cookie_that_was_a_token_once_is_shown_though_it_is_none(value: str) -
     assert [found.text for found in find_tokens(f"Cookie: session={value}", None).tokens] == [value]
 
 
+def test_what_is_shorter_than_a_token_or_of_no_name_that_a_jar_has_is_another_cookie() -> None:
+    for header, count in (
+        (f"session={TOKEN[:60]}", 1),
+        (f"session={TOKEN[:59]}", 0),
+        (f"{'n' * 256}={TOKEN}", 1),
+        (f"{'n' * 257}={TOKEN}", 0),
+        ("theme=", 0),
+        (f"{TOKEN}={TOKEN}", 1),
+    ):
+        harvest = find_tokens(f"Cookie: {header}", None)
+        assert (len(harvest.tokens), harvest.other_cookies) == (count, 1 - count), header
+    for words, source in (
+        ("theme=", None),
+        (f"{TOKEN[:59]}=", None),
+        (f"{TOKEN[:60]}=", Source.BARE),
+        (f"{TOKEN}={TOKEN}", Source.COOKIE),
+    ):
+        assert [found.source for found in find_tokens(words, None).tokens] == ([] if source is None else [source]), words
+
+
 def test_a_line_of_something_else_is_no_header() -> None:
     harvest = find_tokens(f"var x=1;\nx=1; y=2\nx={TOKEN}\n{{}}\nLocation: /?a=b", None)
     assert [found.name for found in harvest.tokens] == ["x"]
@@ -339,6 +359,7 @@ def test_text_over_the_limit_is_refused_and_not_shown(inspect_: Operator) -> Non
     too_long = inspect_("--name", "a", stdin=f"Cookie: {longest}yzx")
     assert (too_long.code, too_long.out) == (2, "")
     assert "a Cookie header of more than 65,536 characters is not read" in too_long.err
+    assert inspect_("--json", stdin=b"x" * 65_792).token["faults"] == ["too_long"]
     for said in (inspect_(stdin=b"x" * 65_793), inspect_("x" * 65_793), inspect_(stdin=b"\xff" * 1_000_000)):
         assert (said.code, said.out) == (2, "")
         assert said.err == "clientsession inspect: that is more than 65,792 characters: give the token or the header alone\n"
@@ -504,6 +525,13 @@ def test_more_values_than_a_jar_opens_are_ambiguous_though_one_opens(inspect_: O
     assert [token["opens"] for token in said.json["tokens"]] == [True, False, False, False, False]
 
 
+def test_of_as_many_as_a_jar_opens_the_one_that_opens_is_the_session() -> None:
+    values = [TOKEN, *(forged(seal({"n": number})) for number in range(3)), seal(key=STRANGER), "theme"]
+    header = "; ".join(f"session={value}" for value in values)
+    assert Sessions([Jar("session", RING, clock=lambda: NOW / 1000)], header)["session"] == {"user": 7}
+    assert ambiguous_names([describe(found, look()) for found in find_tokens(header, "session").tokens]) == []
+
+
 def test_cookies_that_did_not_come_together_are_not_ambiguous(inspect_: Operator) -> None:
     other = seal({"user": 8})
     text = f"> Cookie: session={TOKEN}; cart={CART}\n< Set-Cookie: session={other}; Path=/\n> Cookie: session={other}\n"
@@ -551,7 +579,10 @@ def test_a_token_of_another_kind_is_forged_and_its_kind_is_said(inspect_: Operat
 
 
 def test_a_kind_that_is_given_is_taken_for_a_header_too(inspect_: Operator) -> None:
-    assert inspect_("--kind", "token", stdin=f"Cookie: session={seal(kind='token')}").code == 0
+    header = f"Cookie: session={seal(kind='token')}; session={seal({'user': 8}, kind='token')}"
+    said = inspect_("--json", "--kind", "token", stdin=header)
+    assert (said.code, said.json["ambiguous"]) == (0, [])  # a jar takes neither of them for a session
+    assert [token["size_limit"] for token in said.json["tokens"]] == [4096, 4096]
 
 
 @pytest.mark.parametrize("options", [["--name", "cart"], ["--name", "session", "--audience", "a"], ["--name", "Session"]])
@@ -585,9 +616,9 @@ def test_without_the_name_of_a_bare_token_it_is_not_opened_and_that_is_no_succes
         None,
         "There are keys, but not the name it was sealed for",
     )
-    for refused, reason in ((seal(key=STRANGER), "unknown_key"), ("A" * 60, "malformed"), ("A", "malformed")):
+    for refused, reason, question in ((seal(key=STRANGER), "unknown_key", 3), ("A" * 60, "malformed", 2), ("A", "malformed", 1)):
         said = inspect_("--json", refused)
-        assert (said.code, said.token["reason"]) == (1, reason)
+        assert (said.code, said.token["reason"], said.token["question"]) == (1, reason, question)
 
 
 def test_the_limit_is_that_of_the_kind(inspect_: Operator) -> None:
@@ -837,7 +868,9 @@ def test_an_expired_session_is_shown_all_the_same(inspect_: Operator) -> None:
 
 
 def test_at_its_end_a_session_expired_a_moment_ago(inspect_: Operator) -> None:
-    assert "it expired a moment ago" in inspect_(f"session={seal(expires=NOW)}").text
+    said = inspect_(f"session={seal(expires=NOW)}")
+    assert "it expired a moment ago." in said.text
+    assert "expired 2027-01-15 08:00:00 UTC (a moment ago)" in said.text
 
 
 def test_an_expired_session_with_a_broken_body_is_expired_and_both_are_said(inspect_: Operator) -> None:
@@ -885,6 +918,7 @@ def test_the_id_of_a_key_under_another_suite_is_told_from_an_unknown_one(inspect
             9,
             "the body is no JSON object: the body is not a JSON object. Its writer is at fault, unless the jar has a serializer",
         ),
+        (seal(b"[]", created=NOW + 30_000, expires=NOW + 30_000), 9, "the body is not a JSON object"),
         (seal(b'{"a":1}\n'), 9, "something follows the JSON object"),
         (seal(b'{"a":NaN}'), 9, "NaN is not JSON"),
         (seal(b'{"a":\xff}'), 9, "can't decode byte 0xff in position 5"),
@@ -922,6 +956,25 @@ def test_a_body_that_was_deflated_or_padded_says_so(inspect_: Operator, clock: C
     assert "body        9 bytes, deflated\n" in inspect_(f"session={seal(b'no stream', flags=2)}").out
 
 
+def test_a_seal_around_nothing_is_measured(inspect_: Operator) -> None:
+    token = inspect_("--json", seal(plaintext=b"")).token
+    assert (token["characters"], token["ciphertext_bytes"], token["plaintext_bytes"], token["max_body_bytes"]) == (60, 16, 0, 0)
+    token = inspect_("--json", TOKEN[:58]).token
+    assert (token["key_id"], token["ciphertext_bytes"], token["plaintext_bytes"], token["max_body_bytes"]) == (
+        SEALING.id,
+        None,
+        None,
+        None,
+    )
+
+
+def test_no_content_is_in_what_a_description_says_of_itself() -> None:
+    for text in (seal({"a": MARKER}), seal({"a": MARKER}, flags=0x88), seal(MARKER.encode())):
+        token = described(text, name="session")
+        assert token.inside is not None
+        assert CONTENT.found_in(repr(token)) == []
+
+
 def test_an_empty_session_has_no_keys_to_list(inspect_: Operator) -> None:
     said = inspect_(f"session={seal(b'')}")
     assert said.code == 0
@@ -952,7 +1005,7 @@ def test_times_beyond_the_calendar_are_its_last(inspect_: Operator) -> None:
         ("Max-Age=60", "Max-Age=60 (1 minute)"),
         ("max-age = 0", "max-age = 0 (0 seconds)"),
         ("Max-Age=-1", "Max-Age=-1"),
-        ("Max-Age=" + "9" * 10, "Max-Age=9999999999 (115740 days)"),
+        ("Max-Age=" + "9" * 10, "Max-Age=9999999999 (115741 days)"),
         ("Max-Age=" + "9" * 5000, "Max-Age=" + "9" * 5000),
         ("Path=/\x1b[31m", r"Path=/\u001b[31m"),
         ("Expires=Thu, 01 Jan 1970 00:00:00 GMT", "Expires=Thu, 01 Jan 1970 00:00:00 GMT"),
@@ -1057,6 +1110,7 @@ def test_letters_of_a_key_within_a_token_mean_nothing(inspect_: Operator) -> Non
         (["--max-size", "1e3"], "argument --max-size: write a number of characters"),
         (["--no-keys"], "not allowed with argument"),
         (["--verbose"], "unrecognized arguments"),
+        (["--max-dur", "1d"], "unrecognized arguments"),
     ],
 )
 def test_options_that_are_wrong_are_told(arguments: list[str], says: str, inspect_: Operator) -> None:

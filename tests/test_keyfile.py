@@ -6,6 +6,7 @@ import contextlib
 import os
 import resource
 import stat
+import struct
 import tempfile
 import threading
 import traceback
@@ -27,6 +28,7 @@ from clientsession._keyfile import (
     KeyLine,
     Role,
     format_date,
+    holds_key,
     mode_after,
     parse_date,
     read_file,
@@ -336,6 +338,27 @@ def test_a_key_for_a_path_is_not_shown(tmp_path: Path) -> None:
         shown, ours = shown_by(caught.value)
         assert ours >= 1
         assert NEEDLES.found_in(shown) == []
+
+
+@pytest.mark.parametrize("around", ["{}", "./{}", "/etc/{}/keys", "{}.txt", "/run/secrets/{}/", "KEY={}", " {}\n", r"C:\{}"])
+def test_a_key_is_seen_in_a_path_also_without_its_prefix(around: str) -> None:
+    for text in TEXTS:
+        for key in (text, text.removeprefix("csk1_")):
+            assert holds_key(around.format(key))
+            with pytest.raises(ConfigurationError, match="this is the text of a key, and not the path of a key file") as caught:
+                KeyFile.load(around.format(key))
+            assert NEEDLES.found_in(shown_by(caught.value)[0]) == []
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        *("", "/", "/etc/shop/keys.txt", "keys", "/srv/" + "a" * 255, "/nix/store/" + "0123456789abcdef" * 4 + "-keys", *IDS),
+        TEXTS[0].removeprefix("csk1_")[:-1] + ("A" if TEXTS[0][-1] != "A" else "B"),  # whose checksum does not fit
+    ],
+)
+def test_a_path_that_is_no_key_is_none(path: str) -> None:
+    assert not holds_key(path)
 
 
 def test_a_path_in_a_message_is_one_line() -> None:
@@ -783,3 +806,66 @@ def test_who_may_not_write_there_is_told_so_and_changes_nothing() -> None:
         assert said == f"the key file {path}: {path}.new cannot be made beside it (Permission denied)"
         assert path.read_text() == WHOLE
         assert os.listdir(folder) == ["keys"]
+
+
+@pytest.mark.skipif(not hasattr(os, "setxattr"), reason="this system has no access control lists that Python knows")
+def test_a_list_of_who_may_read_the_file_is_kept(tmp_path: Path) -> None:
+    """Or a worker of another user could not read it any more, and the file's group could."""
+    path = tmp_path / "keys"
+    path.write_text(f"sealing {KEYS[0].export()}\nend\n", encoding="utf-8")
+    path.chmod(0o600)
+    # Linux, acl(5) in its binary form: version 2; the owner rw, user 65534 r, the group nothing, the mask r, others nothing.
+    entries = [(1, 6, -1), (2, 4, 65534), (4, 0, -1), (16, 4, -1), (32, 0, -1)]
+    access = struct.pack("<I", 2) + b"".join(struct.pack("<HHi", *entry) for entry in entries)
+    try:
+        os.setxattr(path, "system.posix_acl_access", access)
+    except OSError:
+        access = b""  # a file system that knows none: then nothing is made up
+    rewrite(str(path), lambda file: file)
+    assert KeyFile.load(path).keys[0].key.id == KEYS[0].id
+    kept = os.getxattr(path, "system.posix_acl_access") if access else b""
+    assert kept == access
+
+
+def test_the_mode_is_set_on_the_file_and_not_on_what_has_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever owns the folder may put a link in the place of the new file, and the command may be root's."""
+    path, other = tmp_path / "keys", tmp_path / "of somebody else"
+    path.write_text(f"sealing {KEYS[0].export()}\nend\n", encoding="utf-8")
+    path.chmod(0o640)
+    other.write_text("x", encoding="utf-8")
+    other.chmod(0o644)
+    modes = []
+    monkeypatch.setattr(os, "chmod", lambda *arguments, **_: modes.append(arguments))
+    rewrite(str(path), lambda file: file)
+    assert modes == []
+    assert stat.S_IMODE(path.stat().st_mode) == 0o640
+
+
+def a_file(folder: Path) -> Path:
+    path = folder / "keys"
+    path.write_text(f"sealing {KEYS[0].export()}\nend\n", encoding="utf-8")
+    return path
+
+
+def test_a_list_that_cannot_be_kept_leaves_the_file_as_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise OSError(95, "Operation not supported")
+
+    path = a_file(tmp_path)
+    before = path.stat()
+    monkeypatch.setattr(os, "getxattr", lambda *_: b"a list", raising=False)
+    monkeypatch.setattr(os, "setxattr", fail, raising=False)
+    with pytest.raises(ConfigurationError, match=r"cannot be protected \(Operation not supported\)\. It is as it was"):
+        rewrite(str(path), lambda file: file)
+    assert (path.stat().st_ino, sorted(tmp_path.iterdir())) == (before.st_ino, [path])
+
+
+@pytest.mark.parametrize("names", [["fchmod"], ["getxattr", "setxattr"]], ids=str)
+def test_a_system_without_such_modes_or_lists_writes_the_file_as_well(
+    names: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = a_file(tmp_path)
+    for name in names:
+        monkeypatch.delattr(os, name, raising=False)
+    rewrite(str(path), lambda file: file.adding(KeyLine(Role.ACCEPTING, KEYS[1])))
+    assert [line.key.id for line in KeyFile.load(path).keys] == IDS[:2]

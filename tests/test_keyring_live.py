@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import hashlib
+import inspect
 import itertools
 import logging
 import mmap
@@ -15,11 +16,13 @@ import os
 import pickle
 import queue
 import re
+import signal
 import socket
 import stat
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -42,6 +45,7 @@ NEEDLES = Needles(*SECRETS)
 NEEDLES.windows = NEEDLES.windows.union(*(Needles.of_secret(secret).windows for secret in SECRETS))
 ONE, TWO, THREE, FOUR = (Key.from_secret(secret, suite=suite) for secret, suite in zip(SECRETS, list(Suite) * 2, strict=True))
 SETTLED_SECONDS = 2.0  # a file younger than that may change and keep its times
+RETRY_SECONDS = 10.0  # a source that failed is asked again as soon, whatever its ``every``
 DEADLINE_SECONDS = 30.0  # for what takes two or three
 THREADS = 8
 
@@ -351,6 +355,13 @@ def test_a_file_that_settled_and_was_broken_for_a_while_is_read_again(place: Pla
     assert log.take_levels() == ["ERROR", "WARNING"]
 
 
+def test_a_broken_file_that_settled_is_still_a_broken_one(place: Place, log: Log) -> None:
+    place.put(text_of(ONE).removesuffix("end\n"))
+    settle(place.path)
+    assert place.use(10) == WHOLE
+    assert log.take_levels() == ["ERROR"]
+
+
 def test_a_file_rewritten_with_the_old_size_and_time_is_noticed(place: Place) -> None:
     one, two = text_of(ONE), text_of(THREE)  # of one length: the same suite
     assert len(one) == len(two)
@@ -364,7 +375,8 @@ def test_a_file_rewritten_with_the_old_size_and_time_is_noticed(place: Place) ->
     assert place.use() == (THREE.id, (), ())
 
 
-def test_a_rewrite_that_leaves_size_and_times_as_they_were_is_noticed(place: Place) -> None:
+@pytest.mark.parametrize("dated_back", [False, True], ids=["young", "dated-back"])
+def test_a_rewrite_that_leaves_size_and_times_as_they_were_is_noticed(place: Place, dated_back: bool) -> None:
     """As within one tick of a file system's clock. Stores into a mapped page that is to be written anyway are dated once."""
     texts = [text_of(key).encode() for key in (ONE, THREE)]  # of one length: the same suite
     place.put(texts[0])
@@ -375,6 +387,8 @@ def test_a_rewrite_that_leaves_size_and_times_as_they_were_is_noticed(place: Pla
             mapped[:] = texts[number % 2]
             after = place.path.stat()
             alike += (before.st_mtime_ns, before.st_ctime_ns) == (after.st_mtime_ns, after.st_ctime_ns)
+            if number == 0 and dated_back:  # as copies are that keep the time of the original
+                os.utime(place.path, (0, 0))
             assert place.use() == ((ONE, THREE)[number % 2].id, (), ())
     assert alike
 
@@ -504,6 +518,21 @@ def still_serves(place: Place, clock: Clock, key: Key) -> bool:
     return all(codec.decode(each) == {"a": 1} for each in (token, Codec(Keyring(key), "x", clock=clock).encode({"a": 1})))
 
 
+@pytest.fixture
+def no_waiting() -> Iterator[None]:
+    """Whatever waits for a pipe's other end is ended by an error, and not by whoever wonders what the tests are doing."""
+
+    def end(*_: object) -> None:
+        raise AssertionError("something waits")  # a TimeoutError is an OSError, and that would be caught
+
+    former = signal.signal(signal.SIGALRM, end)
+    signal.setitimer(signal.ITIMER_REAL, DEADLINE_SECONDS)
+    yield
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    signal.signal(signal.SIGALRM, former)
+
+
+@pytest.mark.usefixtures("no_waiting")
 @pytest.mark.parametrize("name", FAULTS)
 def test_with_a_broken_file_the_ring_stays_with_one_loud_line_and_mended_it_is_followed(
     place: Place, clock: Clock, log: Log, name: str
@@ -684,6 +713,7 @@ def while_it_lasts(work: Callable[[], object], use: Callable[[], object]) -> lis
 # At start-up, when no ring is there to stay
 
 
+@pytest.mark.usefixtures("no_waiting")
 @pytest.mark.parametrize("name", FAULTS)
 def test_a_file_that_is_broken_at_start_up_is_a_configuration_error_that_says_what_to_do(place: Place, log: Log, name: str) -> None:
     cause, says = FAULTS[name]
@@ -708,9 +738,11 @@ def test_what_is_no_path_is_refused(path: Any) -> None:
         Keyring.from_file(path)
 
 
-def test_a_path_that_no_file_can_have_is_a_configuration_error() -> None:
-    with pytest.raises(ConfigurationError, match="path must not hold a null character"):
-        Keyring.from_file("site\0keys")
+@pytest.mark.parametrize("path", ["site\0keys", "site\ud800keys"], ids=ascii)
+def test_a_path_that_no_file_can_have_is_a_configuration_error(path: str) -> None:
+    with pytest.raises(ConfigurationError, match="no file can have such a path") as caught:
+        Keyring.from_file(path)
+    assert str(caught.value).isprintable()
 
 
 @pytest.mark.parametrize("kind", ["key", "key file", "key in a folder", "Path"])
@@ -828,7 +860,7 @@ def test_users_go_on_while_the_file_goes_round_and_round(place: Place, clock: Cl
         end = time.monotonic() + DEADLINE_SECONDS
         while not is_so():
             assert time.monotonic() < end
-            time.sleep(0)
+            time.sleep(0.0005)
 
     def rotate() -> None:
         for text, ids in steps * 5:
@@ -880,6 +912,18 @@ def test_a_ring_of_a_source_shows_the_name_of_the_source_and_ids(log: Log) -> No
         ring = Keyring.from_source(source)
         assert re.search(rf"Keyring of the key source \S*{name}: sealing {ONE.id}, accepting \[\], retiring \[\]>$", repr(ring))
         assert NEEDLES.found_in(repr(ring)) == []
+
+
+def test_what_a_ring_shows_is_what_it_last_had_and_asks_nobody(served: Served, place: Place, counted: Count) -> None:
+    place.put(text_of(FOUR))
+    place.clock.pass_(60)
+    served.clock.pass_(600)
+    shown = repr(place.ring), repr(served.ring)
+    assert counted.take() == (0, 0)
+    assert served.vault.asked == 1
+    assert ONE.id in shown[0]
+    assert ids_of(place.ring)[0] == FOUR.id
+    assert FOUR.id in repr(place.ring)
 
 
 def test_a_live_ring_is_not_pickled_and_is_its_own_copy(place: Place) -> None:
@@ -1079,6 +1123,44 @@ def test_without_being_told_a_source_is_asked_once_a_minute(log: Log) -> None:
     assert vault.asked == 2
 
 
+@pytest.mark.parametrize(
+    ("every", "retry"),
+    [
+        (timedelta(seconds=1), 1.0),
+        (timedelta(seconds=10), RETRY_SECONDS),
+        (timedelta(hours=1), RETRY_SECONDS),
+        (timedelta(days=400), RETRY_SECONDS),
+    ],
+    ids=str,
+)
+def test_a_source_that_fails_is_asked_again_soon_and_once_mended_as_seldom_as_before(
+    log: Log, every: timedelta, retry: float
+) -> None:
+    vault, clock = Vault(text_of(ONE)), Clock(0.0)
+    ring = Keyring.from_source(vault, every=every, clock=clock)
+
+    def asked_after(seconds: float) -> list[int]:
+        """How often the source was asked just before so many seconds were over, and when they were."""
+        asked = []
+        for part in (seconds - 0.001, 0.001):
+            clock.pass_(part)
+            assert ring.sealing.id in {ONE.id, TWO.id}
+            asked.append(vault.asked)
+        return asked
+
+    vault.holds = ConnectionError()
+    assert asked_after(every.total_seconds()) == [1, 2]
+    for count in range(2, 6):
+        assert asked_after(retry) == [count, count + 1]
+    ((level, line),) = log.take()
+    assert level == "ERROR"
+    assert line.endswith(f" it is tried again every {retry:g} s")
+    vault.holds = text_of(TWO)
+    assert asked_after(retry) == [6, 7]
+    assert ids_of(ring) == (TWO.id, (), ())
+    assert asked_after(every.total_seconds()) == [7, 8]
+
+
 def test_the_same_answer_leaves_the_keys_as_they_are(served: Served) -> None:
     key = served.ring.sealing
     served.use(3)
@@ -1147,7 +1229,7 @@ def test_with_a_source_that_fails_the_ring_stays_with_one_loud_line_and_mended_i
     assert line.startswith("keys not read again: the key source Vault: ")
     assert says in line
     assert f"The keys of before stay in use: sealing {ONE.id}, accepting [], retiring [{TWO.id}]." in line
-    assert "it is tried again every 60 s" in line
+    assert "it is tried again every 10 s" in line
     served.vault.holds = good
     assert served.use(5) == ANSWER
     ((level, line),) = log.take()
@@ -1528,3 +1610,56 @@ def test_a_refresh_that_is_interrupted_anywhere_is_made_up_for(place: Place, kin
             stuck.append(where)
     assert step > 4
     assert stuck == []
+
+
+def test_a_source_that_failed_is_asked_again_in_ten_seconds_and_not_only_when_it_is_due() -> None:
+    clock, asked, down = Clock(0.0), [], [False]
+
+    def source() -> Keyring:
+        asked.append(clock.now)
+        if down[0]:
+            raise ConnectionError
+        return Keyring(ONE)
+
+    ring = Keyring.from_source(source, every=timedelta(days=1), clock=clock)
+    down[0] = True
+    for seconds in (86_399, 1, 9.9, 0.1, 10, 9):
+        clock.pass_(seconds)
+        assert ring.sealing is ONE
+    down[0] = False
+    for seconds in (1, 86_399, 1):
+        clock.pass_(seconds)
+        assert ring.sealing is ONE
+    assert asked == [0, 86_400, 86_410, 86_420, 86_430, 172_830]
+
+
+@pytest.mark.parametrize("kind", ["file", "text"])
+def test_deep_in_the_stack_a_refresh_waits_and_shows_no_key(kind: str, tmp_path: Path) -> None:
+    """Where a request still has room for itself and not for reading the keys anew."""
+    clock, path = Clock(0.0), tmp_path / "site.keys"
+    path.write_text(text_of(ONE), encoding="utf-8")
+    ring = (
+        Keyring.from_file(path, clock=clock)
+        if kind == "file"
+        else Keyring.from_source(lambda: path.read_text(encoding="utf-8"), clock=clock)
+    )
+    needles, shown = Needles(*SECRETS), []
+    answers = Counter[str]()
+
+    def at(depth: int) -> object:
+        return ring.sealing if depth == 0 else at(depth - 1)
+
+    here = len(inspect.stack(0))
+    for keys, room in zip(itertools.cycle([text_of(TWO, retiring=(ONE,)), text_of(ONE)]), range(1, 150), strict=False):
+        path.write_text(keys, encoding="utf-8")
+        clock.pass_(60)
+        try:
+            key = at(sys.getrecursionlimit() - here - room)
+            answers[key.id] += 1
+        except RecursionError as error:
+            answers["no room at all"] += 1
+            shown.append(shown_by(error)[0])
+    assert needles.found_in("\n".join(shown)) == []
+    assert answers["no room at all"] < 20
+    assert answers[ONE.id] > 20
+    assert answers[TWO.id] > 20

@@ -55,20 +55,36 @@ def test_cookies_of_former_scopes_are_deleted_where_several_came() -> None:
     assert sessions.commit() == [GONE]
 
 
-def test_they_are_deleted_too_where_one_of_several_opens_or_none_does() -> None:
-    sessions = Sessions([NEW], f"{sealed(user=7)}; session=junk")
+def test_where_one_of_several_opens_a_read_changes_nothing_and_a_write_clears_up() -> None:
+    header = f"{sealed(user=7)}; session=junk"
+    sessions = Sessions([NEW], header)
     assert sessions["session"] == {"user": 7}
-    assert sessions.commit() == [GONE]
+    assert sessions.commit() == [], "the one that opened may live in the former place"
+    sessions = Sessions([NEW], header)
+    sessions["session"]["user"] = 8
+    gone, own = sessions.commit()
+    assert gone == GONE
+    assert Sessions([NEW], cookie_of(own))["session"] == {"user": 8}
+
+
+def test_where_none_opens_nothing_is_deleted() -> None:
+    """Another server may have the key: what is refused is left where it is."""
     sessions = Sessions([NEW], "session=junk; session=more")
     assert sessions["session"].refusal is Reason.MALFORMED
+    assert sessions.commit() == []
+
+
+def test_more_than_may_be_opened_are_cleared() -> None:
+    sessions = Sessions([NEW], "; ".join(sealed(user=number) for number in range(5)))
+    assert sessions["session"].refusal is Reason.AMBIGUOUS
     assert sessions.commit() == [GONE]
 
 
-def test_the_same_value_twice_is_one_session_and_a_duplicate_to_clear_away() -> None:
+def test_the_same_value_twice_is_one_session() -> None:
     cookie = sealed(user=7)
     sessions = Sessions([NEW], f"{cookie}; {cookie}")
     assert sessions["session"] == {"user": 7}
-    assert sessions.commit() == [GONE]
+    assert sessions.commit() == []
 
 
 def test_one_cookie_that_is_only_read_is_left_alone() -> None:
@@ -140,6 +156,30 @@ def test_a_user_who_had_both_is_back_after_one_request() -> None:
     assert browser.visit(moved_without_a_word) == browser.visit(moved_without_a_word) == {}, "locked out, without former_scopes"
     assert browser.visit(NEW) == {}
     assert browser.visit(NEW) == {"user": 2}
+
+
+@pytest.mark.parametrize("junk", ["junk", "another site's"])
+def test_a_user_whose_new_place_holds_junk_keeps_the_session_of_the_former_one(junk: str) -> None:
+    browser = Browser()
+    browser.visit(OLD, user=7)
+    value = junk if junk == "junk" else Jar("session", Keyring(Key.generate())).codec.encode({"user": 8})
+    browser.cookies["session", "/", "host only"] = value
+    for _ in range(3):
+        assert browser.visit(NEW) == {"user": 7}
+    assert browser.visit(NEW, seen=1) == {"user": 7}
+    assert browser.visit(NEW) == {"user": 7, "seen": 1}
+    assert [place[1] for place in browser.cookies] == ["/"]
+
+
+@pytest.mark.parametrize("place", [("session", "/", "example.com"), ("session", "/", "host only")], ids=str)
+def test_junk_that_stays_makes_no_read_a_write_so_that_a_slow_one_undoes_no_sign_out(place: tuple[str, str, str]) -> None:
+    browser = Browser()
+    browser.visit(OLD, user=7)
+    browser.cookies[place] = "junk"
+    for _ in range(3):
+        sessions = Sessions([NEW], browser.header())
+        assert sessions["session"] == {"user": 7}
+        assert sessions.commit() == []
 
 
 def test_former_scopes_of_a_domain_and_of_the_host_alone_are_told_apart() -> None:

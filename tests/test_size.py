@@ -238,19 +238,48 @@ class Lines:
     def loads(self, body: bytes, /) -> dict[str, Any]:
         if body.endswith(b" "):
             raise ValueError("trailing space")
-        return {key: int(item) for key, item in (line.split("=") for line in body.decode().split("\n"))}
+        return {key: int(item) for key, item in (line.split("=") for line in body.decode().split("\n") if line)}
 
 
 class Forgetful(Lines):
     """One that reads the padding into the content."""
 
     def loads(self, body: bytes, /) -> dict[str, Any]:
-        return dict(line.split("=") for line in body.decode().split("\n"))
+        return dict(line.split("=") for line in body.decode().split("\n") if line)
 
 
-@pytest.mark.parametrize("serializer", [Lines(), Forgetful()], ids=["refuses spaces", "keeps spaces"])
-def test_padding_wants_a_serializer_that_takes_spaces(ring: Keyring, serializer: Any) -> None:
-    with pytest.raises(ConfigurationError, match="pad_to needs a serializer whose loads takes spaces"):
+class Wrapped:
+    """JSON with something before it; spaces after it are taken."""
+
+    def dumps(self, value: dict[str, Any], /) -> bytes:
+        return b"1" + json.dumps(value).encode()
+
+    def loads(self, body: bytes, /) -> dict[str, Any]:
+        return json.loads(body[1:])
+
+
+class Spaced:
+    """JSON with a space of its own at the end."""
+
+    def dumps(self, value: dict[str, Any], /) -> bytes:
+        return json.dumps(value).encode() + b" "
+
+    def loads(self, body: bytes, /) -> dict[str, Any]:
+        return json.loads(body)
+
+
+SERIALIZERS = {
+    "refuses spaces": Lines(),
+    "keeps spaces": Forgetful(),
+    "other bytes": Wrapped(),
+    "its own space": Spaced(),
+    "text": json,
+}
+
+
+@pytest.mark.parametrize("serializer", SERIALIZERS.values(), ids=SERIALIZERS)
+def test_padding_wants_a_serializer_of_json_that_takes_spaces(ring: Keyring, serializer: Any) -> None:
+    with pytest.raises(ConfigurationError, match="pad_to needs a serializer of JSON objects, whose loads takes spaces"):
         Jar("session", ring, serializer=serializer, pad_to=64)
     Jar("session", ring, serializer=serializer)
 

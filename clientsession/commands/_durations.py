@@ -13,6 +13,8 @@ from clientsession._session import MAX_DURATION, MIN_DURATION
 
 HOW_TO_WRITE: Final = "write it like 90s, 5m, 24h, 120d, 2w or 1d12h, from 1s to 400d"
 _SECONDS: Final = {"w": 604_800, "d": 86_400, "h": 3600, "m": 60, "s": 1}
+_FINEST_SECONDS: Final = 5  # beside minutes: a date that was rounded up to the next second is still told as it was asked for
+_BELOW: Final = {"d": 3600, "h": 60, "m": _FINEST_SECONDS}
 _NAMES: Final = {"d": "day", "h": "hour", "m": "minute", "s": "second"}
 _DURATION: Final = re.compile(r"(?:[0-9]{1,8}[wdhms]){1,5}")  # 400 days are 34,560,000 seconds
 _FEW: Final = 10  # of so many days nobody wants to know the hours
@@ -33,11 +35,21 @@ def format_duration(duration: timedelta) -> str:
 
 
 def in_words(duration: timedelta) -> str:
-    """A duration for reading: its largest unit, and the one below where there are few of it; parts of a second count as one."""
-    parts = _split(duration) or [("s", 0)]
-    if len(parts) > 1 and (parts[0][1] >= _FEW or [*_NAMES].index(parts[1][0]) != [*_NAMES].index(parts[0][0]) + 1):
-        del parts[1:]
-    return " ".join(f"{count} {_NAMES[unit]}{'' if count == 1 else 's'}" for unit, count in parts[:2])
+    """A duration for reading: to the nearest of its largest unit, or of the one below where there are few of it.
+
+    Less than a minute is told in seconds, of which a part counts as one.
+    """
+    parts = _split(_rounded(duration)) or [("s", 0)]
+    return " ".join(f"{count} {_NAMES[unit]}{'' if count == 1 else 's'}" for unit, count in parts)
+
+
+def _rounded(duration: timedelta) -> timedelta:
+    """A duration that has no smaller unit than is to be told of it."""
+    (unit, count), *_ = _split(duration) or [("s", 0)]
+    if unit == "s":
+        return duration
+    finest = _SECONDS[unit] if count >= _FEW else _BELOW[unit]
+    return timedelta(seconds=(duration // timedelta(seconds=1) + finest // 2) // finest * finest)
 
 
 def _split(duration: timedelta) -> list[tuple[str, int]]:

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import argparse
 import re
-from typing import Final, NoReturn
+from collections.abc import Sequence
+from typing import Any, Final, NoReturn
 
 from clientsession._ciphers import Suite
 from clientsession._keys import KEY_PREFIX
@@ -21,6 +22,15 @@ _LONGEST_WORD_CHARS: Final = 23  # our own longest is CLIENTSESSION_KEY_FILE, wi
 
 class Parser(argparse.ArgumentParser):
     """An ``ArgumentParser`` whose errors leave out keys, and long words that are no plain ones."""
+
+    def parse_known_args(  # type: ignore[override]  # its overloads are about namespaces of other types, which are not used here
+        self, args: Sequence[str] | None = None, namespace: Any = None
+    ) -> tuple[Any, list[str]]:
+        """Refuse here what is not known, and not in the main parser, whose usage does not show the options of this one."""
+        known, unknown = super().parse_known_args(args, namespace)
+        if unknown:
+            self.error(f"unrecognized arguments: {' '.join(unknown)}")
+        return known, unknown
 
     def error(self, message: str) -> NoReturn:
         """Say what is wrong, and end with exit code 2."""

@@ -76,12 +76,29 @@ def with_key(file: KeyFile | None, key: Key, now: datetime) -> KeyFile:
     stamp = whole_second(now)
     if file is None:
         return KeyFile.of(KeyLine(Role.SEALING, key, added=stamp, since=stamp))
+    return _adding(file, KeyLine(Role.ACCEPTING, key, added=stamp, since=stamp))
+
+
+def with_retiring(file: KeyFile | None, key: Key, *, now: datetime, longest: timedelta, rollout: timedelta) -> KeyFile:
+    """The file with a key that is retiring already, elsewhere: since when is not known, so that it counts from now.
+
+    Raises:
+        RefusedError: there is no file, the key is there already, or the file is full.
+    """
+    if file is None:
+        raise RefusedError("the first key of a file seals: add that one first, without --retiring.")
+    stamp = whole_second(now)
+    return _adding(file, KeyLine(Role.RETIRING, key, added=stamp, since=stamp, droppable=later(stamp, longest, rollout)))
+
+
+def _adding(file: KeyFile, line: KeyLine) -> KeyFile:
+    key = line.key
     there = file.find(key.id)
     if there is not None:
         raise RefusedError(f"{key.id} is in the file already, as {there.role}.")
     if len(file.keys) >= MAX_KEYS:
         raise RefusedError(f"the file holds {MAX_KEYS} keys, which are the most: drop old ones first.")
-    return file.adding(KeyLine(Role.ACCEPTING, key, added=stamp, since=stamp))
+    return file.adding(line)
 
 
 def promoted(file: KeyFile, key_id: str, *, now: datetime, longest: timedelta, rollout: timedelta, force: bool) -> Step:
@@ -93,15 +110,7 @@ def promoted(file: KeyFile, key_id: str, *, now: datetime, longest: timedelta, r
     line = _find(file, key_id)
     if line.role is Role.SEALING:
         raise RefusedError(f"{key_id} is the sealing key already.")
-    danger = None
-    added = line.added or line.since
-    if added is None and line.role is Role.ACCEPTING:
-        danger = f"{key_id} has no added= date, so nobody can tell whether every server has it."
-    elif added is not None and now < later(added, rollout):
-        danger = (
-            f"{key_id} was added {ago(added, now)}, and a rollout takes {in_words(rollout)}. A server that does not have the key "
-            f"yet refuses what it seals, and logs those users out. Wait until {when(later(added, rollout), now)}."
-        )
+    danger = _clock_danger(file, now) or _rollout_danger(line, now, rollout)
     if danger is not None and not force:
         raise RefusedError(f"{danger} If every server has it, --force promotes it all the same.")
     stamp = whole_second(now)
@@ -110,8 +119,25 @@ def promoted(file: KeyFile, key_id: str, *, now: datetime, longest: timedelta, r
     return Step(file.replacing(line.in_role(Role.SEALING, since=stamp), retiring), retiring, danger)
 
 
-def dropped(file: KeyFile, key_id: str, *, now: datetime, force: bool) -> Step:
+def dropped(
+    file: KeyFile,
+    key_id: str,
+    *,
+    now: datetime,
+    longest: timedelta | None = None,
+    rollout: timedelta | None = None,
+    force: bool,
+) -> Step:
     """A key is taken out.
+
+    Args:
+        file: the file.
+        key_id: of the key.
+        now: the time.
+        longest: the longest life of a session; None where the date in the file is to be trusted.
+        rollout: how long it took until every server had the file in which the key retired; None where the date in the file is not
+            to be brought forward.
+        force: take it out whatever is alive.
 
     Raises:
         RefusedError: there is no such key, it is the sealing one, or something it sealed may be alive.
@@ -119,17 +145,57 @@ def dropped(file: KeyFile, key_id: str, *, now: datetime, force: bool) -> Step:
     line = _find(file, key_id)
     if line.role is Role.SEALING:
         raise RefusedError(f"{key_id} is the sealing key, and a ring has one always: promote another key first.")
-    danger = None
-    if line.droppable is not None and now < line.droppable:
-        danger = f"what {key_id} sealed may be alive until {when(line.droppable, now)}. Without it those users are logged out."
-    elif line.droppable is None and line.role is Role.RETIRING:
-        danger = (
+    date = _droppable(line, longest, rollout)
+    danger = _clock_danger(file, now) or _life_danger(line, now, date)
+    if danger is not None and not force:
+        if date is not None and longest is None and line.role is Role.RETIRING and line.since is not None:
+            danger += " Where no session lives that long, --longest and --rollout, as they are at your site, make it sooner."
+        raise RefusedError(f"{danger} To log them out (the key has leaked, say), give --force.")
+    return Step(file.without(key_id), line, danger)
+
+
+def _rollout_danger(line: KeyLine, now: datetime, rollout: timedelta) -> str | None:
+    """That a server may not have a key that is to seal."""
+    key_id, added = line.key.id, line.added or line.since
+    if added is None and line.role is Role.ACCEPTING:
+        return f"{key_id} has no added= date, so nobody can tell whether every server has it."
+    if added is not None and now < later(added, rollout):
+        return (
+            f"{key_id} was added {ago(added, now)}, and a rollout takes {in_words(rollout)}. A server that does not have the key "
+            f"yet refuses what it seals, and logs those users out. Wait until {when(later(added, rollout), now)}."
+        )
+    return None
+
+
+def _life_danger(line: KeyLine, now: datetime, date: datetime | None) -> str | None:
+    """That something a key sealed may be alive; ``date`` is from when on nothing is."""
+    key_id = line.key.id
+    if date is not None and now < date:
+        return f"what {key_id} sealed may be alive until {when(date, now)}. Without it those users are logged out."
+    if date is None and line.role is Role.RETIRING:
+        return (
             f"{key_id} is retiring and has no droppable= date, so nobody can tell whether something it sealed is alive. "
             "Without it those users are logged out."
         )
-    if danger is not None and not force:
-        raise RefusedError(f"{danger} To log them out (the key has leaked, say), give --force.")
-    return Step(file.without(key_id), line, danger)
+    return None
+
+
+def _clock_danger(file: KeyFile, now: datetime) -> str | None:
+    """That the clock cannot be trusted, where the file has dates to come: every wait would be counted from a wrong time."""
+    found = [finding for line in file.keys for finding in _dates_to_come(line, now)]
+    return found[0].text if found else None
+
+
+def _droppable(line: KeyLine, longest: timedelta | None, rollout: timedelta | None) -> datetime | None:
+    """From when on a key may go: by its date, or by the longest life of a session where that is given and can be counted from.
+
+    A date is brought forward only where the rollout is given as well: that of the promotion may have been a longer one. Where a
+    retiring key has no date, a person has edited the file, and ``since`` may be from when the key began to seal.
+    """
+    if longest is None or line.since is None or line.droppable is None or line.role is not Role.RETIRING:
+        return line.droppable
+    counted = later(line.since, longest, rollout or DEFAULT_ROLLOUT)
+    return max(counted, line.droppable) if rollout is None else counted
 
 
 def _find(file: KeyFile, key_id: str) -> KeyLine:
@@ -144,24 +210,23 @@ def summary(file: KeyFile) -> str:
     return ", ".join(f"{line.role} {line.key.id}" for role in Role for line in file.of_role(role))
 
 
-def findings(
-    file: KeyFile, *, now: datetime, longest: timedelta | None = None, rollout: timedelta = DEFAULT_ROLLOUT
-) -> list[Finding]:
+def findings(file: KeyFile, *, now: datetime, longest: timedelta | None = None, rollout: timedelta | None = None) -> list[Finding]:
     """What is wrong with a file, what must wait, and what may be done now, in this order.
 
     Args:
         file: the file.
         now: the time.
         longest: the longest life of a session; None where the dates in the file are to be trusted.
-        rollout: how long it takes until every server has a new file.
+        rollout: how long it takes until every server has a new file; None for the usual one, and the dates are not brought forward.
     """
     found: list[Finding] = []
+    spread = rollout or DEFAULT_ROLLOUT
     for line in file.keys:
         found += _dates_to_come(line, now)
         if line.role is Role.SEALING:
-            found += _of_sealing(line, file, now, rollout)
+            found += _of_sealing(line, file, now, spread)
         elif line.role is Role.ACCEPTING:
-            found += _of_accepting(line, now, longest, rollout)
+            found += _of_accepting(line, now, longest, spread)
         else:
             found += _of_retiring(line, now, longest, rollout)
     return sorted(found, key=lambda finding: list(Mark).index(finding.mark))
@@ -182,31 +247,30 @@ def _dates_to_come(line: KeyLine, now: datetime) -> list[Finding]:
 def _of_sealing(line: KeyLine, file: KeyFile, now: datetime, rollout: timedelta) -> list[Finding]:
     key_id, added, since = line.key.id, line.added, line.since
     found = []
-    if added is not None and since is not None and since < later(added, rollout) and _took_over(added, since, file):
-        settled = later(since, rollout)
+    if added is not None and since is not None and _too_soon(line, added, since, file, rollout) and now < later(since, rollout):
         found.append(
             Finding(
                 Mark.WRONG,
                 f"{key_id} was promoted too soon, {in_words(since - added)} after it was added, and a rollout takes "
                 f"{in_words(rollout)}: servers that do not have it refuse what it seals, and log users out. "
-                + (
-                    f"Bring this file to every server at once, and not only by {when(settled, now)}."
-                    if now < settled
-                    else "Where every server has it by now that is over: to read this no more, remove added=… from its line."
-                ),
+                f"Bring this file to every server at once, and not only by {when(later(since, rollout), now)}.",
             )
         )
     age = now - (since or now)
     if age >= _OLD and not file.of_role(Role.ACCEPTING):
-        found.append(Finding(Mark.NOTE, f"{key_id} has sealed for {in_words(age)}: it is time for a new key. Begin with:", "add"))
+        text = f"{key_id} has sealed for {in_words(age)}: it is time for a new key. Begin with:"
+        found.append(Finding(Mark.NOTE, text, f"add{options_of(MAX_DURATION, rollout)}"))
     return found
 
 
-def _took_over(added: datetime, since: datetime, file: KeyFile) -> bool:
-    """Whether the sealing key was promoted; the first key of a site seals since it was added, and nothing retired then."""
-    return since > added or any(
-        former.since is not None and added <= former.since <= since for former in file.of_role(Role.RETIRING)
-    )
+def _too_soon(line: KeyLine, added: datetime, since: datetime, file: KeyFile, rollout: timedelta) -> bool:
+    """Whether the sealing key was promoted within a rollout of its addition; the first key of a file seals since it was added.
+
+    Where both are of one second, a key above it retired for it; one below it came later, and was retiring elsewhere.
+    """
+    above = file.keys[: file.keys.index(line)]
+    took_over = since > added or any(former.role is Role.RETIRING and former.since == since for former in above)
+    return took_over and since < later(added, rollout)
 
 
 def _of_accepting(line: KeyLine, now: datetime, longest: timedelta | None, rollout: timedelta) -> list[Finding]:
@@ -241,17 +305,22 @@ def _of_accepting(line: KeyLine, now: datetime, longest: timedelta | None, rollo
 
 
 def promotion_of(key_id: str, longest: timedelta, rollout: timedelta) -> str:
-    """The words that promote a key, with the options that are not as they are by default."""
+    """The words that promote a key."""
+    return f"promote {key_id}{options_of(longest, rollout)}"
+
+
+def options_of(longest: timedelta, rollout: timedelta) -> str:
+    """The options of a command that are not as they are by default, each after a space."""
     options = "" if rollout == DEFAULT_ROLLOUT else f" --rollout {format_duration(rollout)}"
-    options += "" if longest == MAX_DURATION else f" --longest {format_duration(longest)}"
-    return f"promote {key_id}{options}"
+    return options if longest == MAX_DURATION else f"{options} --longest {format_duration(longest)}"
 
 
-def _of_retiring(line: KeyLine, now: datetime, longest: timedelta | None, rollout: timedelta) -> list[Finding]:
-    key_id, since, droppable = line.key.id, line.since, line.droppable
-    life, command = longest or MAX_DURATION, f"drop {key_id}"
-    safe = later(whole_second(since or now), life, rollout)
-    if droppable is None:
+def _of_retiring(line: KeyLine, now: datetime, longest: timedelta | None, rollout: timedelta | None) -> list[Finding]:
+    key_id, since, date = line.key.id, line.since, line.droppable
+    life, command, spread = longest or MAX_DURATION, f"drop {key_id}", rollout or DEFAULT_ROLLOUT
+    safe = later(whole_second(now if since is None or date is None else since), life, spread)
+    counted = _droppable(line, longest, rollout)
+    if counted is None:
         return [
             Finding(
                 Mark.WRONG,
@@ -259,31 +328,42 @@ def _of_retiring(line: KeyLine, now: datetime, longest: timedelta | None, rollou
                 f"droppable={format_date(safe)} behind it, which is right where no session lives longer than {in_words(life)}.",
             )
         ]
+    if longest is not None and since is None:
+        return [
+            Finding(
+                Mark.WRONG,
+                f"{key_id} is retiring and has no since= date, from which --longest could be counted. Write since= behind it, the "
+                "time at which another key was promoted in its place.",
+            )
+        ]
     found = []
-    if since is not None and droppable < safe:
-        room = droppable - since - rollout
+    if since is not None and date is not None and date < safe and now < safe:
+        room = date - since - spread
         if longest is not None or room < MIN_DURATION:
             return [
                 Finding(
                     Mark.WRONG,
-                    f"dropping {key_id} at its date, {instant(droppable)}, would log users out: what it sealed may be alive until "
-                    f"{when(safe, now)}, where a session lives up to {in_words(life)} and a rollout takes {in_words(rollout)}. "
+                    f"dropping {key_id} at its date, {instant(date)}, would log users out: what it sealed may be alive until "
+                    f"{when(safe, now)}, where a session lives up to {in_words(life)} and a rollout takes {in_words(spread)}. "
                     f"Write droppable={format_date(safe)} behind it.",
                 )
             ]
         found.append(
             Finding(
                 Mark.NOTE,
-                f"the date of {key_id} is right where no session lives longer than {in_words(room)}; "
+                f"the date of {key_id} is right where no session lives longer than {format_duration(room)}; "
                 "`keys check --longest` checks that.",
             )
         )
-    if now < droppable:
+    if date is not None and counted < date:  # by the file alone it would be refused
+        command = f"{command} --longest {format_duration(life)} --rollout {format_duration(spread)}"
+    sooner = ", or sooner where --rollout is given too" if rollout is None and safe < counted else ""
+    if now < counted:
         found.append(
             Finding(
                 Mark.WAIT,
-                f"dropping {key_id} now would log users out: what it sealed may be alive. It may go from "
-                f"{when(droppable, now)} on:",
+                f"dropping {key_id} now would log users out: what it sealed may be alive. It may go from {when(counted, now)} "
+                f"on{sooner}:",
                 command,
             )
         )

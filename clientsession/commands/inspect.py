@@ -20,7 +20,7 @@ from typing import Any, Final, TextIO
 from clientsession._codec import MAX_SIZE
 from clientsession._cookies import MAX_HEADER_CHARS
 from clientsession._jar import MAX_CANDIDATES
-from clientsession._keyfile import NOT_A_PATH, shown_path
+from clientsession._keyfile import NOT_A_PATH, holds_key, shown_path
 from clientsession._keyring import Keyring
 from clientsession._keys import KEY_PREFIX
 from clientsession._session import read_clock
@@ -194,7 +194,7 @@ def _look(options: argparse.Namespace, clock: Callable[[], float]) -> Look:
     Raises:
         ConfigurationError: an option holds a key, or the keys cannot be read.
     """
-    if any(KEY_PREFIX in (text or "") for text in (options.name, options.audience)):
+    if any(holds_key(text or "") for text in (options.name, options.audience)):
         raise ConfigurationError(_A_KEY)
     ring = _ring(options)
     return Look(

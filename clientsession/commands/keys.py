@@ -21,8 +21,19 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any, Final, TextIO
 
-from clientsession._keyfile import NOT_A_PATH, BusyError, KeyFile, KeyLine, Role, format_date, mode_after, rewrite, shown_path
-from clientsession._keys import KEY_PREFIX, Key
+from clientsession._keyfile import (
+    NOT_A_PATH,
+    BusyError,
+    KeyFile,
+    KeyLine,
+    Role,
+    format_date,
+    holds_key,
+    mode_after,
+    rewrite,
+    shown_path,
+)
+from clientsession._keys import Key
 from clientsession._session import MAX_DURATION, read_clock
 from clientsession.commands._durations import HOW_TO_WRITE, in_words, instant, later, parse_duration, until, when
 from clientsession.commands._parser import SUITES, Parser
@@ -34,10 +45,12 @@ from clientsession.commands._rotation import (
     Step,
     dropped,
     findings,
+    options_of,
     promoted,
     promotion_of,
     summary,
     with_key,
+    with_retiring,
 )
 from clientsession.errors import ConfigurationError
 
@@ -67,6 +80,9 @@ exit codes:
   1  refused
   2  the command line is wrong, or the file cannot be read or written
 """
+_EXIT_LIST: Final = "exit codes: 0 done; 2 the command line is wrong, or the file cannot be read"
+_EXIT_STEP: Final = "exit codes: 0 done; 1 refused; 2 the command line is wrong, or the file cannot be read or written"
+_LONGEST: Final = "the longest life of a session"
 _ABOUT_CHECK: Final = """\
 Each finding begins with one of
   wrong:  users are or will be logged out, or others can read the keys; and what to do about it
@@ -112,7 +128,10 @@ def add_parser(subparsers: argparse._SubParsersAction[Any], *, clock: Callable[[
         parser.set_defaults(run=partial(_run, act=act, clock=clock))
         return parser
 
-    list_ = step("list", _list, "show the keys: ids, roles, suites and dates", "Show the keys of the file, and no secret.")
+    list_ = step(
+        "list", _list, "show the keys: ids, roles, suites and dates", "Show the keys of the file, and no secret.", _EXIT_LIST
+    )
+    _add_rollout(list_, None)
     list_.add_argument("--json", action="store_true", help="for machines")
 
     add = step(
@@ -120,33 +139,40 @@ def add_parser(subparsers: argparse._SubParsersAction[Any], *, clock: Callable[[
         _add,
         "add a new key, which opens and does not seal yet",
         "Add a key as accepting. Where there is no file it is made, and its key seals.",
+        _EXIT_STEP,
     )
     source = add.add_mutually_exclusive_group()
     source.add_argument("--suite", choices=list(SUITES), default=next(iter(SUITES)), help="its cipher (default: %(default)s)")
     source.add_argument(
         "--stdin", action="store_true", help="not a new key, but the one whose text (csk1_...) comes on standard input"
     )
+    add.add_argument("--retiring", action="store_true", help="with --stdin, for a key that is retiring today: it stays retiring")
+    _add_longest(add, MAX_DURATION, f"{_LONGEST}, for the commands to run next and the date of a retiring key (default: 400d)")
+    _add_rollout(add)
 
     promote = step(
         "promote",
         _promote,
         "let a key seal; the one that sealed so far is retiring",
         "Let an accepting key seal, or a retiring one again; the key that sealed so far is retiring.",
+        _EXIT_STEP,
     )
     _add_id(promote)
-    _add_longest(promote, MAX_DURATION, "the longest life of a session, of all jars and codecs (default: 400d, the most)")
+    _add_longest(promote, MAX_DURATION, f"{_LONGEST}, of all jars and codecs (default: 400d, the most)")
     _add_rollout(promote)
     promote.add_argument("--force", action="store_true", help="also where a server may not have the key yet")
 
-    drop = step("drop", _drop, "take out a key when nothing that it sealed is alive", "Take a key out of the file.")
+    drop = step("drop", _drop, "take out a key when nothing that it sealed is alive", "Take a key out of the file.", _EXIT_STEP)
     _add_id(drop)
+    _add_longest(drop, None, f"{_LONGEST}: count the key's date anew by it (default: the date in the file)")
+    _add_rollout(drop, None)
     drop.add_argument("--force", action="store_true", help="also where that logs users out")
 
     check = step(
         "check", _check, "say what is wrong, what must wait and what to do", "Say what to do, and what not to do yet.", _ABOUT_CHECK
     )
-    _add_longest(check, None, "the longest life of a session: check the dates of retiring keys by it (default: trust them)")
-    _add_rollout(check)
+    _add_longest(check, None, f"{_LONGEST}: count the dates of retiring keys anew by it (default: trust them)")
+    _add_rollout(check, None)
     check.add_argument("-q", "--quiet", action="store_true", help="say and count only what is wrong")
 
 
@@ -164,20 +190,17 @@ def _add_longest(parser: argparse.ArgumentParser, default: timedelta | None, hel
     parser.add_argument("--longest", metavar="DURATION", type=_duration, default=default, help=help_)
 
 
-def _add_rollout(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--rollout",
-        metavar="DURATION",
-        type=_duration,
-        default=DEFAULT_ROLLOUT,
-        help="how long it takes until every server has a new file, at most (default: 1m)",
-    )
+def _add_rollout(parser: argparse.ArgumentParser, default: timedelta | None = DEFAULT_ROLLOUT) -> None:
+    about = "how long it takes until every server has a new file, at most (default: 1m)"
+    if default is None:
+        about += "; a retiring key goes before its date only where this is given with --longest"
+    parser.add_argument("--rollout", metavar="DURATION", type=_duration, default=default, help=about)
 
 
 def _key_id(text: str) -> str:
     if _ID.fullmatch(text):
         return text.lower()
-    secret = KEY_PREFIX in text or len(text) > _LONGEST_ID_CHARS
+    secret = holds_key(text) or len(text) > _LONGEST_ID_CHARS
     del text
     if secret:
         raise argparse.ArgumentTypeError(
@@ -330,7 +353,7 @@ def _list(job: _Job) -> int:
         dates = ("-" if date is None else instant(date).removesuffix(" UTC") for date in (line.added, line.since))
         job.out.append(row.format(line.key.id, line.role, _NAME_OF[line.key.suite], *dates, _droppable(line, job.now)))
     job.out.append("")
-    _tell(job, findings(file, now=job.now), file)
+    _tell(job, findings(file, now=job.now, rollout=job.options.rollout), file)
     return DONE
 
 
@@ -343,33 +366,75 @@ def _droppable(line: KeyLine, now: datetime) -> str:
 
 
 def _add(job: _Job) -> int:
-    key = _key_from_stdin() if job.options.stdin else Key.generate(SUITES[job.options.suite])
+    options = job.options
+    if options.retiring and not options.stdin:
+        raise ConfigurationError("--retiring goes with --stdin: a new key has sealed nothing")
+    key = _key_from_stdin() if options.stdin else Key.generate(SUITES[options.suite])
     if isinstance(key, str):
         raise ConfigurationError(key)
     job.read_clock()  # the text of the key may have been waited for, and the date is to be that of the writing
-    file, former = rewrite(job.path, lambda file: with_key(file, key, job.now))
+
+    def edit(file: KeyFile | None) -> KeyFile:
+        if options.retiring:
+            return with_retiring(file, key, now=job.now, longest=options.longest, rollout=options.rollout)
+        return with_key(file, key, job.now)
+
+    file, former = rewrite(job.path, edit)
     _tell_mode(job, former)
-    suite = _NAME_OF[key.suite]
-    if former is None:
-        job.say(f"Made {_quoted(job.path)} with the key {key.id} ({suite}), which seals. Only the file's owner can read it.")
-        job.say("Next: bring it to every server, for the user that your workers run as, and set for each of them:")
-        job.out.append(f"  CLIENTSESSION_KEY_FILE={_quoted(job.path)}")
-        if job.options.stdin:
-            job.say("Unset CLIENTSESSION_KEY and its companions there. The keys of those come along by:")
-            job.show("add --stdin")
-        else:
-            job.say(
-                "A site that has a key in CLIENTSESSION_KEY would lose its sessions by that: remove this file, and move the key:"
-            )
-            job.out.append(f"  printenv CLIENTSESSION_KEY | {job.command('add --stdin')}")
-        return DONE
     (line,) = (line for line in file.keys if line.key.id == key.id)
-    ready = later(line.added or job.now, DEFAULT_ROLLOUT)
-    job.say(f"Added {key.id} ({suite}) as accepting: it opens, and does not seal yet.")
-    job.say(f"Next: bring this file to every server. When every server has it, and not before {when(ready, job.now)}, run:")
-    job.show(f"promote {key.id}")
-    job.say("Sooner than that it would log users out: a server that does not have the key refuses what it seals.")
+    {Role.SEALING: _tell_first, Role.ACCEPTING: _tell_accepting, Role.RETIRING: _tell_retiring}[line.role](job, line)
     return DONE
+
+
+def _tell_first(job: _Job, line: KeyLine) -> None:
+    options = job.options
+    if not options.stdin and os.environ.get("CLIENTSESSION_KEY"):
+        job.say(
+            "CLIENTSESSION_KEY is set here, and this file has a new key. If workers seal with the one of that variable, do not "
+            "give them this file, or everybody is logged out. Remove it, and move the key:"
+        )
+        job.out.append(f"  printenv CLIENTSESSION_KEY | {job.command('add --stdin')}")
+    suite = _NAME_OF[line.key.suite]
+    job.say(f"Made {_quoted(job.path)} with the key {line.key.id} ({suite}), which seals. Only the file's owner can read it.")
+    if options.stdin:
+        job.say("The keys of CLIENTSESSION_ACCEPTED_KEYS come along by this, one at a time:")
+        job.show("add --stdin")
+        job.say("Those of CLIENTSESSION_RETIRING_KEYS by this, one at a time:")
+        job.show(f"add --stdin --retiring{options_of(options.longest, options.rollout)}")
+    job.say("Next: bring it to every server, for the user that your workers run as, and set for each of them:")
+    job.out.append(f"  CLIENTSESSION_KEY_FILE={_quoted(job.path)}")
+    if options.stdin:
+        job.say("Unset CLIENTSESSION_KEY, CLIENTSESSION_ACCEPTED_KEYS and CLIENTSESSION_RETIRING_KEYS there.")
+
+
+def _tell_accepting(job: _Job, line: KeyLine) -> None:
+    options, key = job.options, line.key
+    ready = later(line.added or job.now, options.rollout)
+    job.say(f"Added {key.id} ({_NAME_OF[key.suite]}) as accepting: it opens, and does not seal yet.")
+    job.say(f"Next: bring this file to every server. When every server has it, and not before {when(ready, job.now)}, run:")
+    job.show(promotion_of(key.id, options.longest, options.rollout))
+    job.say("Sooner than that it would log users out: a server that does not have the key refuses what it seals.")
+    if options.longest == MAX_DURATION:
+        job.say(f"With --longest, {_LONGEST}, the old key may go sooner than in {in_words(MAX_DURATION)} from then.")
+
+
+def _tell_retiring(job: _Job, line: KeyLine) -> None:
+    key = line.key
+    job.say(
+        f"Added {key.id} ({_NAME_OF[key.suite]}) as retiring: what it sealed opens, and is sealed anew when it is read. It must "
+        "not seal any more, on any server."
+    )
+    job.say("Next: bring this file to every server.")
+    _tell_date(job, line)
+
+
+def _tell_date(job: _Job, line: KeyLine) -> None:
+    """From when on a retiring key may be dropped."""
+    job.say(
+        f"Keep {line.key.id} until {when(line.droppable or job.now, job.now)}: dropping it sooner would log users out, where a "
+        f"session lives up to {in_words(job.options.longest)} (--longest). From then on run:"
+    )
+    job.show(f"drop {line.key.id}")
 
 
 def _key_from_stdin() -> Key | str:
@@ -399,23 +464,23 @@ def _promote(job: _Job) -> int:
     retiring = step.line.key.id
     job.say(f"{options.id} seals from now on. {retiring} is retiring: what it sealed opens, and is sealed anew when it is read.")
     job.say(f"Next: bring this file to every server within {in_words(options.rollout)} (--rollout).")
-    job.say(
-        f"Keep {retiring} until {when(step.line.droppable or job.now, job.now)}: dropping it sooner would log users out, where a "
-        f"session lives up to {in_words(options.longest)} (--longest). From then on run:"
-    )
-    job.show(f"drop {retiring}")
+    _tell_date(job, step.line)
     job.say("Until then there is a way back, if you need one:")
     job.show(promotion_of(retiring, options.longest, options.rollout))
     return DONE
 
 
 def _drop(job: _Job) -> int:
-    step = _take(job, lambda file: dropped(file, job.options.id, now=job.now, force=job.options.force))
-    job.say(f"Dropped {job.options.id}, which was {step.line.role}.")
+    options = job.options
+    step = _take(
+        job,
+        lambda file: dropped(file, options.id, now=job.now, longest=options.longest, rollout=options.rollout, force=options.force),
+    )
+    job.say(f"Dropped {options.id}, which was {step.line.role}.")
     if step.line.role is Role.ACCEPTING:
         job.say("Make sure that no server seals with it: an accepting key does not, but a server may have it from elsewhere.")
     job.say("Next: bring this file to every server. Nothing needs the copies and backups with that key any more.")
-    found = findings(step.file, now=job.now)
+    found = findings(step.file, now=job.now, longest=options.longest, rollout=options.rollout)
     _tell(job, found, None)
     if not found:
         job.say(f"That ends the rotation: {summary(step.file)}.")
