@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, timezone, tzinfo
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import flask as real_flask
 import itsdangerous
@@ -36,7 +37,7 @@ from webob.cookies import SignedSerializer
 import clientsession
 from clientsession import ConfigurationError, Jar, Key, Keyring, Session
 from clientsession._events import Event, EventKind
-from clientsession.migrate._forms import MAX_INFLATED_BYTES
+from clientsession.migrate._forms import MAX_INFLATED_BYTES, parse_json
 from clientsession.migrate.django import django_signed_cookies
 from clientsession.migrate.pyramid import pyramid_signed
 from clientsession.migrate.signed import flask, itsdangerous_timed, starlette
@@ -673,6 +674,7 @@ def test_django_set_expiry_ends_a_session_sooner_and_never_later(expiry: Any, se
         ("2023-11-15T00:00:00.250000-05:00", UTC, "2023-11-15T05:00:00.250000+00:00"),
         ("2023-11-15T00:00:00", UTC, "2023-11-15T00:00:00+00:00"),
         ("2023-11-15T12:00:00", timezone(timedelta(hours=9)), "2023-11-15T03:00:00+00:00"),
+        ("9999-12-31T23:59:59", ZoneInfo("America/Los_Angeles"), "2023-11-28T22:13:20+00:00"),
         ("9999-12-31T23:59:59-23:59", UTC, "2023-11-28T22:13:20+00:00"),  # the server's age
     ],
 )
@@ -685,7 +687,18 @@ def test_django_dates_are_those_of_their_zone(text: str, zone: tzinfo, expected:
 
 @pytest.mark.parametrize(
     "expiry",
-    ["-1", "-1e999", '"2001-01-01T00:00:00+00:00"', '"0001-01-01T00:00:00+23:59"', '"soon"', '"☃"', "[1]", '{"a": 1}', "NaN"],
+    [
+        "-1",
+        "-1e999",
+        "1e999",
+        '"2001-01-01T00:00:00+00:00"',
+        '"0001-01-01T00:00:00+23:59"',
+        '"soon"',
+        '"☃"',
+        "[1]",
+        '{"a": 1}',
+        "NaN",
+    ],
 )
 def test_django_sessions_that_are_over_or_that_no_set_expiry_wrote_are_refused(expiry: str) -> None:
     value = sign_django(f'{{"_session_expiry": {expiry}}}'.encode(), 1_700_000_000)
@@ -810,6 +823,7 @@ def test_a_cookie_of_pyramid_that_begins_like_a_token_of_ours_opens(ring: Keyrin
         b'[1700000000, "1700000000", {}]',
         b"[true, 1700000000, {}]",
         b"[1700000000, null, {}]",
+        b"[1700000000, true, {}]",
         b"[1700000000, -1, {}]",
         b"[-1, 1700000000, {}]",
         b"[1e999, 1700000000, {}]",
@@ -1039,6 +1053,12 @@ def test_a_time_that_django_would_not_have_written_is_refused(stamp: str) -> Non
 )
 def test_what_is_signed_but_is_no_plain_json_object_is_refused(system: System, data: bytes) -> None:
     assert system.reader().read(system.sign(data, int(time.time())), now_ms()) is None
+
+
+@pytest.mark.parametrize("data", [b"NaN", b"[-Infinity]", b"\xff", b"[1,]", b"", b"[" * 100_000])
+def test_what_is_no_json_is_parsed_as_none(data: bytes) -> None:
+    assert parse_json(data) is None
+    assert parse_json(b" [1] ") == [1]
 
 
 def test_as_many_levels_as_our_own_sessions_have_are_read(system: System) -> None:

@@ -127,7 +127,7 @@ class _DjangoReader(Reader):
             if moment.tzinfo is None:
                 moment = moment.replace(tzinfo=self._time_zone)
             return int(moment.timestamp() * 1000)
-        except (ValueError, OverflowError):  # no date; or one that leaves the calendar in UTC
+        except ValueError:
             return None
 
 

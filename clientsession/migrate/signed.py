@@ -35,7 +35,6 @@ _HTTP_DATE: Final = re.compile(r"[A-Za-z]{3}, ([0-9]{2}) ([A-Za-z]{3}) ([0-9]{4}
 _MONTHS: Final = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 _STARLETTE_MAX_AGE: Final = timedelta(days=14)  # SessionMiddleware's default
 _STARLETTE_SALT: Final = b"itsdangerous.Signer"  # that of a signer which was given none
-_TIME_BYTES: Final = 8  # itsdangerous packs the time as an unsigned 64-bit integer, without its leading zeros
 
 # itsdangerous' key_derivation: from a digest's name, the salt and the secret to the key of the HMAC.
 _DERIVATIONS: Final[dict[str, Callable[[str, bytes, bytes], bytes]]] = {
@@ -246,7 +245,7 @@ class _TimedReader(Reader):
 def _time_of(stamp: bytes) -> int | None:
     """The milliseconds of a time as itsdangerous writes it, or None."""
     data = decode_base64url(stamp.decode("ascii"))
-    if not data or len(data) > _TIME_BYTES or data[0] == 0:
+    if not data or data[0] == 0:  # itsdangerous drops leading zeros
         return None
     return int.from_bytes(data, "big") * 1000
 
@@ -301,9 +300,7 @@ def _text_of_datetime(value: Any) -> str:
 
 def _dict_like_a_tag(value: Any) -> dict[str, Any]:
     """A dict whose one key looked like a tag, written with ``__`` behind that key."""
-    if type(value) is not dict or len(value) != 1:
-        raise ValueError("an object of one key is wanted under this tag")
-    ((key, item),) = value.items()
+    ((key, item),) = _only(dict, value).items()  # a ValueError where there is another number of them
     if not key.endswith("__"):
         raise ValueError("a key that ends with __ is wanted under this tag")
     return {key.removesuffix("__"): item}
