@@ -705,6 +705,19 @@ def test_django_sessions_that_are_over_or_that_no_set_expiry_wrote_are_refused(e
     assert django_signed_cookies(SECRET).read(value, 1_700_000_000_000) is None
 
 
+def test_a_zone_that_cannot_tell_is_no_error() -> None:
+    class Narrow(tzinfo):
+        """As some are at the ends of the calendar."""
+
+        def utcoffset(self, moment: datetime | None) -> timedelta:
+            assert moment is not None
+            day_before = moment.replace(tzinfo=None) - timedelta(days=1)
+            return timedelta(hours=day_before.month)
+
+    value = sign_django(b'{"_session_expiry": "0001-01-01T00:00:00"}', 1_700_000_000)
+    assert django_signed_cookies(SECRET, time_zone=Narrow()).read(value, 1_700_000_000_000) is None
+
+
 @pytest.mark.parametrize("expiry", ["null", "0", "false", '""', "[]", "1e30"])
 def test_django_takes_an_empty_expiry_for_none(expiry: str) -> None:
     value = sign_django(f'{{"_session_expiry": {expiry}}}'.encode(), 1_700_000_000)

@@ -127,7 +127,7 @@ class _DjangoReader(Reader):
             if moment.tzinfo is None:
                 moment = moment.replace(tzinfo=self._time_zone)
             return int(moment.timestamp() * 1000)
-        except ValueError:
+        except (ValueError, OverflowError):  # no date; or one at an end of the calendar, beyond which its zone has to look
             return None
 
 
