@@ -1663,3 +1663,12 @@ def test_deep_in_the_stack_a_refresh_waits_and_shows_no_key(kind: str, tmp_path:
     assert answers["no room at all"] < 20
     assert answers[ONE.id] > 20
     assert answers[TWO.id] > 20
+
+
+def test_a_working_directory_that_is_gone_is_told_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "gone"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    folder.rmdir()
+    with pytest.raises(ConfigurationError, match="the working directory is gone: give the key file with its whole path"):
+        Keyring.from_file("site.keys")
