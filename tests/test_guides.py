@@ -34,7 +34,7 @@ from clientsession.wsgi import SessionMiddleware
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
-GUIDES = sorted((DOCS / "guide").glob("*.md"))
+GUIDES = sorted([*(DOCS / "guide").glob("*.md"), *(DOCS / "coming-from").glob("*.md")])
 PAGES = sorted(DOCS.rglob("*.md"))
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 LISTS = {"docs/guide/watching.md"}  # what a second text block in a row lists is held by tests/test_events.py
