@@ -35,6 +35,7 @@ from clientsession import (
     SessionTooLargeError,
 )
 from clientsession._events import Event, EventKind
+from clientsession._jar import AnyJar
 from clientsession.wsgi import SessionMiddleware, get_sessions
 from tests.conftest import Clock, cookie_of, forged
 from tests.strict_wsgi import Exchange, make_environ, serve
@@ -1089,3 +1090,12 @@ def test_a_cookie_jar_and_a_header_jar_of_one_name_are_refused() -> None:
 def test_a_jar_s_name_that_no_request_can_have_is_refused_by_the_middleware(name: str) -> None:
     with pytest.raises(ConfigurationError, match="cannot be an attribute of a request"):
         SessionMiddleware(writes(), [HeaderJar(name, RING)])
+
+
+def test_a_jar_of_no_kind_does_not_know_how_its_tokens_go_out(caller: Caller) -> None:
+    jar: AnyJar = object.__new__(AnyJar)
+    with caller.visit() as sessions:
+        with pytest.raises(NotImplementedError):
+            jar._header_of(sessions["api"], caller.token, 0)
+    with pytest.raises(NotImplementedError):
+        jar._deletion()
