@@ -267,12 +267,13 @@ class Codec(Immutable):
             raise UnknownKeyError(3) if frame.header[0] in _SUITES else MalformedTokenError(2)
         return frame, key
 
-    def _is_own(self, value: str) -> bool:
-        """Whether a text has the form of a token of this version, whoever sealed it."""
+    def _is_own(self, value: str, bound: BoundRing | None = None) -> bool:
+        """Whether a text has the form of a token of this version, whoever sealed it; given keys, one that names one of them."""
         try:
-            return parse(value, self.max_size - self._name_size).header[0] in _SUITES
+            header = parse(value, self.max_size - self._name_size).header
         except MalformedTokenError:
             return False
+        return header[0] in _SUITES if bound is None else header in bound.keys
 
     def _adopted(self, old: OldSession, lifetime: Lifetime, clock: Callable[[], int]) -> Session | None:
         """The session another system left, with its times; None where it is over, of the future, or could not be sealed here."""

@@ -145,9 +145,12 @@ class AnyJar(Immutable):
                 candidates.append(codec._find(value, bound))
             except TokenError as error:
                 refusals.append(Refusal(error.reason, None, error.question))
-                if error.reason is Reason.MALFORMED:
-                    foreign += [(reader, value) for reader in self._readers if reader.cookie_name == codec.name]
-        foreign += [(reader, value) for reader, value in dict.fromkeys(old) if not codec._is_own(value)]
+                is_foreign = error.reason is Reason.MALFORMED
+                readers = [reader for reader in self._readers if reader.cookie_name == codec.name]
+                foreign += [(reader, value) for reader in readers if is_foreign or reader.may_look_like_ours]
+        for reader, value in dict.fromkeys(old):
+            if not codec._is_own(value, bound if reader.may_look_like_ours else None):
+                foreign.append((reader, value))
         if len(candidates) + len({(reader.cookie_name, value) for reader, value in foreign}) > MAX_CANDIDATES:
             return Refusal(Reason.AMBIGUOUS, None, 0)
         opened: list[Session] = []

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 from clientsession._cookies import SetCookie
 from clientsession._immutable import Immutable
@@ -47,6 +47,9 @@ class Reader(Immutable):
         ConfigurationError: a name or scope that no cookie has, or a date without a time zone.
     """
 
+    may_look_like_ours: ClassVar[bool] = False
+    """Whether values of this form can be base64url from end to end with random bytes first: one in 128 of them then begins like a
+    token of ours, and the jar hands over those, too, whose key it does not have."""
     cookie_name: str
     path: str
     domain: str | None

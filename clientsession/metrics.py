@@ -22,7 +22,7 @@ __all__ = ["SessionMetrics"]
 
 # The bounds of the histogram, in bytes: an empty session has about 85, a browser takes 4,096, and close to that it matters most.
 _SIZES: Final = (128, 256, 512, 1024, 1536, 2048, 2560, 3072, 3328, 3584, 3840, 4096)
-_GOES_OUT: Final = frozenset({EventKind.SEALED, EventKind.EXTENDED, EventKind.RESEALED})
+_GOES_OUT: Final = frozenset({EventKind.SEALED, EventKind.MIGRATED, EventKind.EXTENDED, EventKind.RESEALED})
 
 # All that can happen, without a key and with one. A series that began with its first event would show that one as no increase,
 # and an alert would miss it: so each is there, at zero, from when its jar or key is first seen.
@@ -35,6 +35,7 @@ _WITHOUT_KEY: Final[tuple[tuple[EventKind, Reason | None], ...]] = (
 _WITH_KEY: Final[tuple[tuple[EventKind, Reason | None], ...]] = (
     (EventKind.OPENED, None),
     (EventKind.SEALED, None),
+    (EventKind.MIGRATED, None),
     (EventKind.EXTENDED, None),
     (EventKind.RESEALED, None),
     (EventKind.TOO_LARGE, None),
@@ -53,7 +54,7 @@ class SessionMetrics:
     One instance serves all jars of a site. It exports the counter ``clientsession_events_total`` with the labels ``jar``,
     ``event``, ``reason`` (of a refusal, else empty) and ``key`` (the id of a key of the ring, else empty), and the histogram
     ``clientsession_cookie_bytes`` with the label ``jar``: name and value of each cookie that goes out. Nothing a client sends
-    becomes a label: a jar has 4 series of the counter, 9 more for each key, and 15 of the histogram.
+    becomes a label: a jar has 4 series of the counter, 10 more for each key, and 15 of the histogram.
 
     In the multiprocess mode of prometheus-client make one instance in each process: there, registries do not keep two apart.
 
