@@ -444,6 +444,13 @@ def test_a_bearer_of_another_form_is_refused(value: str) -> None:
     assert opened(jar, value.replace("{token}", jar.codec.encode({"user": 7}))).refusal is Reason.MALFORMED
 
 
+@pytest.mark.parametrize("space", ["\x0b", "\x0c", "\x1c", "\x85", "\xa0", "\r", "\n", "\u2003"])
+def test_no_other_space_is_stripped(space: str, jar: HeaderJar) -> None:
+    token = jar.codec.encode({"user": 7})
+    for value in (f"{token}{space}", f"{space}{token}"):
+        assert opened(jar, as_sent(jar, value)).refusal is Reason.MALFORMED
+
+
 def test_of_several_tokens_the_one_that_opens_is_taken(jar: HeaderJar) -> None:
     token = jar.codec.encode({"user": 7})
     stranger = HeaderJar("api", Keyring(Key.generate())).codec.encode({"user": 9})
