@@ -683,18 +683,20 @@ def test_a_file_that_is_replaced_all_the_time_is_never_called_broken(place: Plac
         assert ids_of(ring._snapshot()) in versions.values()
         assert ids_of(Keyring.from_file(place.path)) in versions.values()  # at start-up it is no error either
 
-    uses = while_it_lasts(write_all, read)
-    assert sum(uses) > 100
+    while_it_lasts(write_all, read, uses=100)
     assert [line for line in log.take() if line[0] != "INFO"] == []
 
 
-def while_it_lasts(work: Callable[[], object], use: Callable[[], object]) -> list[int]:
-    """How often each of several other threads came to use something while one did its work."""
+def while_it_lasts(work: Callable[[], object], use: Callable[[], object], *, uses: int = 0) -> list[int]:
+    """How often each of several other threads came to use something while one did its work, again until there were so many."""
     is_done = threading.Event()
+    used = itertools.count()
 
     def work_once() -> int:
         try:
             work()
+            while next(used) < uses:
+                work()
         finally:
             is_done.set()
         return 0
@@ -704,10 +706,11 @@ def while_it_lasts(work: Callable[[], object], use: Callable[[], object]) -> lis
             if is_done.is_set():
                 return count
             use()
+            next(used)
         raise AssertionError
 
-    _, *uses = in_threads(THREADS + 1, lambda index: use_on() if index else work_once())
-    return uses
+    _, *counts = in_threads(THREADS + 1, lambda index: use_on() if index else work_once())
+    return counts
 
 
 # At start-up, when no ring is there to stay
