@@ -98,8 +98,8 @@ class Throttle:
 
 
 def log_event(event: Event, throttle: Throttle, now: int) -> None:
-    """One line for a refusal and for a re-sealing, with the event itself as the record's ``clientsession_event``."""
-    if event.kind not in {EventKind.REFUSED, EventKind.RESEALED}:
+    """One line for a refusal, a re-sealing and a migration, with the event itself as the record's ``clientsession_event``."""
+    if event.kind not in {EventKind.REFUSED, EventKind.RESEALED, EventKind.MIGRATED}:
         return
     note = throttle.note(f"{event.kind} {event.reason}", now)
     if note is None:

@@ -261,7 +261,15 @@ class Sessions:
             kind = EventKind.MIGRATED
             size = jar.codec._size_of(len(body), session)
             if size > jar.codec.max_size:  # the other system's cookies are larger, and a mere read is no error: it stays as it is
-                return _Answer(event=Event(EventKind.TOO_LARGE, jar.name, None, visit.bound.sealing.key_id, size))
+                self._warn(
+                    f"migrate {jar.name}",
+                    "a session that another system left takes %d bytes in the jar %s, of which %d fit: it stays in its old cookie, "
+                    "and is lost when the reader goes. Keep less in it%s",
+                    size,
+                    jar.name,
+                    jar.codec.max_size,
+                )
+                return _Answer()
         elif visit.extended:
             kind = EventKind.EXTENDED
         elif origin.key_id in visit.bound.retiring_ids:

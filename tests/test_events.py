@@ -21,12 +21,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import clientsession
-from clientsession import Event, EventKind, Jar, Key, Keyring, Reason, Sessions, Suite
+from clientsession import Event, EventKind, HeaderJar, Jar, Key, Keyring, Reason, Sessions, Suite
 from clientsession._events import LINES_PER_WINDOW, WINDOW_MS, Throttle, log_event
 from clientsession.wsgi import SessionMiddleware
 from tests import reference
 from tests.conftest import Clock, cookie_of
 from tests.test_concurrency import eager_switching, in_threads  # noqa: F401 - the first is a fixture
+from tests.test_migration import Old, old
 from tests.test_secrets import CONTENT, SECRET, WINDOW, Needles
 
 THREADS = 16
@@ -152,13 +153,13 @@ def test_another_process_counts_with_a_lock_of_its_own(monkeypatch: pytest.Monke
 
 
 @pytest.mark.parametrize("kind", EventKind)
-def test_a_refusal_and_a_resealing_are_one_line_each_and_all_else_is_none(
+def test_a_refusal_a_resealing_and_a_migration_are_one_line_each_and_all_else_is_none(
     kind: EventKind, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
     log_event(Event(kind, "session", None, "1a2b3c4d", 182), Throttle(), 0)
     expected = [f"session cookie {kind}: jar=session key=1a2b3c4d bytes=182"]
-    assert lines_of(caplog) == (expected if kind in {EventKind.REFUSED, EventKind.RESEALED} else [])
+    assert lines_of(caplog) == (expected if kind in {EventKind.REFUSED, EventKind.RESEALED, EventKind.MIGRATED} else [])
 
 
 @pytest.mark.parametrize("reason", Reason)
@@ -388,10 +389,14 @@ def cause_every_line(folder: Path) -> None:
     visit([watched], pasted)
     visit([watched], cookie(Keyring(FOREIGN)))
     visit([watched], cookie(Keyring(OLD)))
+    moving = Jar("session", ring, clock=clock, migrate_from=[Old()])
+    visit([moving], f"old={old({'user': 7, 'more': ''})}")
     visit([watched, jar(name="cart")], "; ".join(cookie(ring, name, "x" * 2_800) for name in NAMES))
     visit([watched], None, scheme="http", write=True)
     visit([watched], None, ("Cache-Control", "public, s-maxage=600"), write=True)
     visit([watched], None, ("Set-Cookie", "session=mine"), write=True)
+    visit([HeaderJar("session", ring, clock=clock)], None, ("X-Session-Token", "mine"), write=True)
+    visit([moving], f"old={old({'text': 'x' * 3_767})}")
     for changed in (text.replace("retiring", "accepting"), text.removesuffix("end\n"), text):
         path.write_text(changed, encoding="utf-8")
         clock.pass_(1)
@@ -415,7 +420,7 @@ def test_the_guide_shows_every_line_there_is() -> None:
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Call) and re.search(r"(^_logger\.\w+|\b_?warn)$", ast.unparse(node.func)):
                 formats += [each.value for each in node.args if isinstance(each, ast.Constant) and "%s" in each.value]
-    assert len(formats) == 9
+    assert len(formats) == 11
     for text in formats:
         pattern = re.sub(r"%[sdg]", ".*", re.escape(text))
         assert [line for line in SHOWN if re.fullmatch(f"[A-Z]+ {pattern}", line)], text
@@ -439,5 +444,6 @@ def test_the_guide_s_number_of_lines_a_minute_is_the_most_there_can_be(
                 log_event(Event(EventKind.REFUSED, "session", reason), throttle, second * 1_000)
         for _ in range(20):
             log_event(Event(EventKind.RESEALED, "session"), throttle, second * 1_000)
-    assert len(caplog.records) == 70 * seconds // 60
-    assert "at most 70 lines a minute for a jar" in GUIDE
+            log_event(Event(EventKind.MIGRATED, "session"), throttle, second * 1_000)
+    assert len(caplog.records) == 80 * seconds // 60
+    assert "at most 80 lines a minute for a jar" in GUIDE

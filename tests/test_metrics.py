@@ -33,7 +33,7 @@ from tests.test_secrets import Needles
 KEY = "1a2b3c4d"
 WITHOUT_KEY = {("deleted", ""), ("refused", "malformed"), ("refused", "unknown_key"), ("refused", "ambiguous")}
 WITH_KEY = {
-    *((event, "") for event in ("opened", "sealed", "extended", "resealed", "too_large")),
+    *((event, "") for event in ("opened", "sealed", "migrated", "extended", "resealed", "too_large")),
     *(("refused", reason) for reason in ("malformed", "forged", "expired", "future")),
 }
 BUCKETS = 13  # with the last one, +Inf
@@ -122,7 +122,9 @@ def test_the_sizes_of_cookies_that_go_out_are_in_the_histogram_and_no_others(
 ) -> None:
     for size, kind in enumerate(EventKind, 200):
         metrics(Event(kind, "session", None, KEY, size))
-    went_out = [200 + list(EventKind).index(kind) for kind in (EventKind.SEALED, EventKind.EXTENDED, EventKind.RESEALED)]
+    went_out = [
+        200 + list(EventKind).index(kind) for kind in (EventKind.SEALED, EventKind.EXTENDED, EventKind.RESEALED, EventKind.MIGRATED)
+    ]
     labels = {"jar": "session"}
     assert registry.get_sample_value("clientsession_cookie_bytes_count", labels) == len(went_out)
     assert registry.get_sample_value("clientsession_cookie_bytes_sum", labels) == sum(went_out)
@@ -245,8 +247,8 @@ def test_100_000_bad_cookies_make_no_series_that_was_not_there(caplog: pytest.Lo
         for cause in causes
     }
     assert names_and_numbers(registry) == {
-        "clientsession_events_total": 2 * (4 + 2 * 9),
-        "clientsession_events_created": 2 * (4 + 2 * 9),
+        "clientsession_events_total": 2 * (4 + 2 * 10),
+        "clientsession_events_created": 2 * (4 + 2 * 10),
         "clientsession_cookie_bytes_bucket": 2 * BUCKETS,
         "clientsession_cookie_bytes_count": 2,
         "clientsession_cookie_bytes_sum": 2,
@@ -430,8 +432,8 @@ def test_the_guide_s_number_of_series_is_the_number_of_series(metrics: SessionMe
         for _ in range(3):
             metrics(Event(EventKind.OPENED, jar, None, Key.generate().id))
     found = names_and_numbers(registry)
-    assert sum(count for name, count in found.items() if not name.endswith("_created")) == 92
-    assert "two jars with three keys have 92" in " ".join(GUIDE.split())
+    assert sum(count for name, count in found.items() if not name.endswith("_created")) == 98
+    assert "two jars with three keys have 98" in " ".join(GUIDE.split())
 
 
 def test_each_alert_says_what_is_wrong_and_what_to_do() -> None:
