@@ -275,17 +275,21 @@ class Codec(Immutable):
             return False
         return header[0] in _SUITES if bound is None else header in bound.keys
 
-    def _adopted(self, old: OldSession, lifetime: Lifetime, clock: Callable[[], int]) -> Session | None:
-        """The session another system left, with its times; None where it is over, of the future, or could not be sealed here."""
+    def _adopted(self, old: OldSession, lifetime: Lifetime, clock: Callable[[], int]) -> Session | TokenError:
+        """The session another system left, with its times; an error where it is over here, of the future, or no plain JSON."""
         now = clock()
         created = now if old.created is None else old.created
         expires = lifetime.capped(created, now + lifetime.duration if old.expires is None else old.expires)
-        if not 0 <= created <= now + _MAX_SKEW_MS or expires <= now or expires > MAX_TIME_MS:
-            return None
+        if created > now + _MAX_SKEW_MS:
+            return FutureTokenError(7)
+        if expires <= now:
+            return ExpiredTokenError(8)
+        if created < 0 or expires > MAX_TIME_MS:  # a token has no room for such times
+            return MalformedTokenError(9)
         try:
             body = self._dump(old.content)
         except SerializationError:
-            return None
+            return MalformedTokenError(9)
         return Session(
             old.content,
             lifetime=lifetime,

@@ -159,7 +159,9 @@ class AnyJar(Immutable):
                 opened.append(codec._open(frame, key, self._lifetime, clock))
             except TokenError as error:
                 refusals.append(Refusal(error.reason, key.key_id, error.question))
-        opened += self._migrated(foreign, clock)
+        migrated, over = self._migrated(foreign, clock)
+        opened += migrated
+        refusals += over
         if len(opened) == 1:
             return opened[0]
         if opened:
@@ -168,18 +170,21 @@ class AnyJar(Immutable):
             return Refusal(Reason.MALFORMED, None, 1)
         return max(refusals, key=lambda refusal: refusal.question)
 
-    def _migrated(self, foreign: list[tuple[Reader, str]], clock: Callable[[], int]) -> list[Session]:
-        """The sessions of other systems' cookies; of each cookie, that of the first reader that knows it."""
+    def _migrated(self, foreign: list[tuple[Reader, str]], clock: Callable[[], int]) -> tuple[list[Session], list[Refusal]]:
+        """The sessions of other systems' cookies, of each that of the first reader that knows it; and why not those that are over."""
         found: dict[tuple[str, str], Session] = {}
+        refusals: list[Refusal] = []
         for reader, value in foreign:
             place = reader.cookie_name, value
             if place in found:
                 continue
             old = reader._read(value, clock())
-            session = None if old is None else self.codec._adopted(old, self._lifetime, clock)
-            if session is not None:
-                found[place] = session
-        return list(found.values())
+            adopted = None if old is None else self.codec._adopted(old, self._lifetime, clock)
+            if isinstance(adopted, Session):
+                found[place] = adopted
+            elif adopted is not None:
+                refusals.append(Refusal(adopted.reason, None, adopted.question))
+        return list(found.values()), refusals
 
     def _header_of(self, session: Session, token: str, now: int) -> tuple[str, str]:
         """The response header that hands a sealed session over."""
