@@ -1,13 +1,16 @@
 """The two AEAD ciphers behind ``seal`` and ``open``.
 
-The only importer of the ciphers of ``cryptography`` and ``nacl``. It knows no session, no clock, no key management: a
-cipher is made from 32 bytes, and every nonce is given by the caller. Nothing here raises on bad input and no frame here
-keeps key material in a local variable, so that a traceback with captured locals shows none.
+The only importer of the ciphers of ``cryptography`` and ``nacl``. It knows no session, no lifetime, no key management: a
+cipher is made from 32 bytes. Nothing here raises on bad input and no frame here keeps key material in a local variable, so that a
+traceback with captured locals shows none.
 """
 
 from __future__ import annotations
 
 import enum
+import itertools
+import os
+import time
 from collections.abc import Callable
 from typing import Final, Protocol
 
@@ -24,6 +27,13 @@ from nacl.exceptions import CryptoError
 from clientsession._immutable import Immutable
 
 KEY_BYTES: Final = 32
+NONCE_BYTES: Final = 24
+_PREFIX_BYTES: Final = 12  # of an XAES nonce: what the key of its AES-GCM is made from; the rest is the nonce of that
+# How long a sealer stays with one prefix, and so with one AES-GCM key. The other 12 bytes are random for each token: of 2^16, two
+# are alike with a probability of 2^-65, where NIST SP 800-38D, 8.3, allows 2^-32 for a key (docs/SPEC.md, section 9).
+_TOKENS_PER_PREFIX: Final = 1 << 16
+_SECONDS_PER_PREFIX: Final = 3600.0
+_SUBKEYS_HELD: Final = 256  # for opening, of about 1 KB each: what 10 processes seal in a day
 
 
 class Suite(enum.IntEnum):
@@ -38,6 +48,9 @@ class Suite(enum.IntEnum):
 class Cipher(Protocol):
     """An AEAD with a 24-byte nonce and a 16-byte tag at the end of the ciphertext."""
 
+    def nonce(self) -> bytes:
+        """A fresh nonce."""
+
     def seal(self, nonce: bytes, plaintext: bytes, aad: bytes) -> bytes:
         """Encrypt and authenticate; the nonce must be fresh."""
 
@@ -45,30 +58,77 @@ class Cipher(Protocol):
         """Decrypt, or None where the tag does not fit."""
 
 
+class _Subkeys:
+    """The AES-GCM keys that an XAES cipher has at hand, by the first 12 bytes of their nonces.
+
+    Those of opened tokens are kept by generations: what is asked for is always in the younger one, which becomes the older one when
+    it is full. Threads need no lock: each step reads or replaces one whole, and what gets lost is made again.
+    """
+
+    __slots__ = ("_older", "_younger", "sealing")
+
+    def __init__(self) -> None:
+        self.sealing: tuple[bytes, AESGCM, Callable[[], int], float] | None = None
+        self._younger: dict[bytes, AESGCM] = {}
+        self._older: dict[bytes, AESGCM] = {}
+
+    def get(self, prefix: bytes) -> AESGCM | None:
+        gcm = self._younger.get(prefix)
+        if gcm is None:
+            gcm = self._older.get(prefix)
+            if gcm is not None:
+                self.keep(prefix, gcm)
+        return gcm
+
+    def keep(self, prefix: bytes, gcm: AESGCM) -> None:
+        """Keep the key of a token that was authentic: of others a client can make as many as it likes."""
+        if len(self._younger) >= _SUBKEYS_HELD:
+            self._older, self._younger = self._younger, {}
+        self._younger[prefix] = gcm
+
+
 class _Xaes256Gcm(Immutable):
     """C2SP XAES-256-GCM, composed of AES-CMAC (the SP 800-108 counter KDF) and AES-256-GCM."""
 
-    __slots__ = ("_cmac",)
+    __slots__ = ("_cmac", "_subkeys")
     _cmac: CMAC
+    _subkeys: _Subkeys
 
     def __init__(self, key: bytes) -> None:
-        self._freeze(_cmac=CMAC(AES(key)))
+        self._freeze(_cmac=CMAC(AES(key)), _subkeys=_Subkeys())
 
     def _gcm(self, nonce: bytes) -> AESGCM:
         # The counter KDF's two blocks: counter (2 bytes), the label "X", a zero byte, the first half of the nonce.
         first, second = self._cmac.copy(), self._cmac.copy()
-        first.update(b"\x00\x01X\x00" + nonce[:12])
-        second.update(b"\x00\x02X\x00" + nonce[:12])
+        first.update(b"\x00\x01X\x00" + nonce[:_PREFIX_BYTES])
+        second.update(b"\x00\x02X\x00" + nonce[:_PREFIX_BYTES])
         return AESGCM(first.finalize() + second.finalize())
 
+    def nonce(self) -> bytes:
+        held = self._subkeys.sealing
+        if held is None or held[2]() >= _TOKENS_PER_PREFIX or time.monotonic() >= held[3]:
+            prefix = os.urandom(_PREFIX_BYTES)
+            held = prefix, self._gcm(prefix), itertools.count(1).__next__, time.monotonic() + _SECONDS_PER_PREFIX
+            self._subkeys.sealing = held
+        return held[0] + os.urandom(NONCE_BYTES - _PREFIX_BYTES)
+
     def seal(self, nonce: bytes, plaintext: bytes, aad: bytes) -> bytes:
-        return self._gcm(nonce).encrypt(nonce[12:], plaintext, aad)
+        held = self._subkeys.sealing
+        if held is not None and nonce.startswith(held[0]):
+            return held[1].encrypt(nonce[_PREFIX_BYTES:], plaintext, aad)
+        return self._gcm(nonce).encrypt(nonce[_PREFIX_BYTES:], plaintext, aad)
 
     def open(self, nonce: bytes, ciphertext: bytes, aad: bytes) -> bytes | None:
+        prefix = nonce[:_PREFIX_BYTES]
+        known = self._subkeys.get(prefix)
+        gcm = self._gcm(nonce) if known is None else known
         try:
-            return self._gcm(nonce).decrypt(nonce[12:], ciphertext, aad)
+            plaintext = gcm.decrypt(nonce[_PREFIX_BYTES:], ciphertext, aad)
         except InvalidTag:
             return None
+        if known is None:
+            self._subkeys.keep(prefix, gcm)
+        return plaintext
 
 
 class _XChaCha20Poly1305(Immutable):
@@ -79,6 +139,9 @@ class _XChaCha20Poly1305(Immutable):
 
     def __init__(self, key: bytes) -> None:
         self._freeze(_key=key)
+
+    def nonce(self) -> bytes:
+        return os.urandom(NONCE_BYTES)
 
     def seal(self, nonce: bytes, plaintext: bytes, aad: bytes) -> bytes:
         return crypto_aead_xchacha20poly1305_ietf_encrypt(plaintext, aad, nonce, self._key)

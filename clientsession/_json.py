@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import itertools
 import json
+import json.encoder
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Final, NoReturn, Protocol
 
 from clientsession.errors import SerializationError
@@ -48,12 +49,11 @@ class StrictJSON:
     these types, at most 64 levels deep.
     """
 
-    __slots__ = ("_decoder", "_encoder")
+    __slots__ = ("_encode", "_scan")
 
     def __init__(self) -> None:
-        # The walk has bounded the depth, so that a cycle is found there and need not be looked for again.
-        self._encoder = json.JSONEncoder(ensure_ascii=False, allow_nan=False, check_circular=False, separators=(",", ":"))
-        self._decoder = json.JSONDecoder(parse_constant=_refuse_constant)
+        self._encode = _encoder()
+        self._scan = json.JSONDecoder(parse_constant=_refuse_constant).scan_once
 
     def __repr__(self) -> str:
         return "StrictJSON()"
@@ -67,7 +67,7 @@ class StrictJSON:
         if not _is_plain(value):
             raise SerializationError(_first_fault(value))
         try:
-            return self._encoder.encode(value).encode("utf-8")
+            return "".join(self._encode(value, 0)).encode("utf-8")
         except (TypeError, ValueError):  # a lone surrogate; or another thread changed the session since the walk
             problem = _first_fault(value)
         raise SerializationError(problem)
@@ -81,8 +81,11 @@ class StrictJSON:
         text = body.decode("utf-8")
         if text[:1] != "{":
             raise ValueError("the body is not a JSON object")
-        value, end = self._decoder.raw_decode(text)
-        if text[end:].strip(" "):
+        try:
+            value, end = self._scan(text, 0)
+        except StopIteration:  # how the scanner says that a value is missing
+            raise ValueError("the body is cut short") from None
+        if end != len(text) and text[end:].strip(" "):
             raise ValueError("something follows the JSON object")
         return value  # type: ignore[no-any-return]  # an object, as its first character says
 
@@ -99,8 +102,54 @@ def has_room() -> bool:
     return True
 
 
+def _encoder() -> Callable[[Any, int], Iterable[str]]:
+    """What ``json.JSONEncoder.encode`` makes anew for each value, made once; the pieces it answers with are to be joined."""
+    # The walk has bounded the depth, so that a cycle is found there and need not be looked for again.
+    encoder = json.JSONEncoder(ensure_ascii=False, allow_nan=False, check_circular=False, separators=(",", ":"))
+    make = json.encoder.c_make_encoder
+    if make is None:  # a Python without the module in C
+        return lambda value, _: (encoder.encode(value),)
+    text = json.encoder.encode_basestring
+    return make(None, encoder.default, text, None, ":", ",", False, False, False)  # type: ignore[no-any-return]
+
+
 def _is_plain(session: dict[str, Any]) -> bool:
-    """Whether a session has only JSON's own types, within the limits. Text is checked as it is encoded.
+    """Whether a session has only JSON's own types, within the limits. Text and floats are checked as they are encoded."""
+    try:
+        return _room_after(session, MAX_DEPTH, MAX_VALUES) >= 0
+    except RuntimeError:  # another thread changed a dict meanwhile, or the application's own stack is nearly full
+        return _is_plain_by_copies(session)
+
+
+def _room_after(value: dict[str, Any] | list[Any], levels: int, room: int) -> int:
+    """How many more values there may be after those in this one; below 0 where it is not plain, or holds too many."""
+    room -= len(value)
+    if room < 0 or levels == 0:
+        return -1
+    items: Iterable[Any] = value
+    if type(value) is dict:
+        for key in value:
+            if type(key) is not str:
+                return -1
+        items = value.values()
+    for item in items:
+        kind = type(item)
+        if kind is str:
+            continue
+        if kind is int:
+            if not MIN_INT <= item <= MAX_INT:
+                return -1
+        elif kind is dict or kind is list:
+            room = _room_after(item, levels - 1, room)
+            if room < 0:
+                return -1
+        elif kind is not float and kind is not bool and item is not None:
+            return -1
+    return room
+
+
+def _is_plain_by_copies(session: dict[str, Any]) -> bool:
+    """As :func:`_is_plain`, slowly.
 
     A loop, not a recursion: it works however deep the application's own stack is. tuple() takes a copy of a container in one
     step, so that another thread may change it meanwhile.

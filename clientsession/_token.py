@@ -6,11 +6,9 @@ checked against a time, and a body is bytes.
 
 from __future__ import annotations
 
-import base64
 import binascii
 import zlib
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from clientsession.errors import MalformedTokenError
 
@@ -30,6 +28,7 @@ _DEFLATED: Final = 0x02
 _EPHEMERAL: Final = 0x04
 _KNOWN_FLAGS: Final = _ID_PRESENT | _DEFLATED | _EPHEMERAL
 
+_TO_URL: Final = bytes.maketrans(b"+/", b"-_")
 # base64url's alphabet to that of binascii; every other byte, '+', '/' and '=' among them, to one that strict mode refuses.
 _ALPHABET: Final = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
 _TO_STANDARD: Final = bytes(b"+/"[b"-_".index(c)] if c in b"-_" else c if c in _ALPHABET else 0xFF for c in range(256))
@@ -38,8 +37,7 @@ _TO_STANDARD: Final = bytes(b"+/"[b"-_".index(c)] if c in b"-_" else c if c in _
 _CANONICAL_ENDS: Final = {2: _ALPHABET[::16], 3: _ALPHABET[::4]}
 
 
-@dataclass(frozen=True, slots=True)
-class Frame:
+class Frame(NamedTuple):
     """A token's outer fields. ``header`` is suite and key id; ``ciphertext`` ends with the tag."""
 
     header: bytes
@@ -51,8 +49,7 @@ class Frame:
         return encode_base64url(self.header + self.nonce + self.ciphertext)
 
 
-@dataclass(frozen=True, slots=True)
-class Sealed:
+class Sealed(NamedTuple):
     """What is inside the seal. Times are milliseconds since 1970-01-01T00:00Z; ``body`` is as it stands, deflated or not."""
 
     created: int
@@ -65,20 +62,13 @@ class Sealed:
     def pack(self) -> bytes:
         """The plaintext."""
         flags = (self.id is not None and _ID_PRESENT) | (self.deflated and _DEFLATED) | (self.ephemeral and _EPHEMERAL)
-        return b"".join(
-            (
-                bytes((flags,)),
-                self.created.to_bytes(TIME_BYTES, "big"),
-                self.expires.to_bytes(TIME_BYTES, "big"),
-                self.id or b"",
-                self.body,
-            )
-        )
+        fields = (flags << 8 * TIME_BYTES | self.created) << 8 * TIME_BYTES | self.expires
+        return fields.to_bytes(PLAINTEXT_OVERHEAD_BYTES, "big") + (self.id or b"") + self.body
 
 
 def encode_base64url(data: bytes) -> str:
     """base64url without padding (RFC 4648, 5)."""
-    return base64.urlsafe_b64encode(data).rstrip(b"=").decode("ascii")
+    return binascii.b2a_base64(data, newline=False).translate(_TO_URL).rstrip(b"=").decode("ascii")
 
 
 def decode_base64url(text: str) -> bytes | None:
@@ -143,12 +133,12 @@ def unpack(plaintext: bytes) -> Sealed | None:
             return None
         end += ID_BYTES
     return Sealed(
-        created=int.from_bytes(plaintext[1 : 1 + TIME_BYTES], "big"),
-        expires=int.from_bytes(plaintext[1 + TIME_BYTES : PLAINTEXT_OVERHEAD_BYTES], "big"),
-        id=session_id,
-        ephemeral=bool(flags & _EPHEMERAL),
-        deflated=bool(flags & _DEFLATED),
-        body=plaintext[end:],
+        int.from_bytes(plaintext[1 : 1 + TIME_BYTES], "big"),
+        int.from_bytes(plaintext[1 + TIME_BYTES : PLAINTEXT_OVERHEAD_BYTES], "big"),
+        session_id,
+        flags & _EPHEMERAL != 0,
+        flags & _DEFLATED != 0,
+        plaintext[end:],
     )
 
 
