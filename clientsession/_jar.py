@@ -171,7 +171,7 @@ class AnyJar(Immutable):
         return max(refusals, key=lambda refusal: refusal.question)
 
     def _migrated(self, foreign: list[tuple[Reader, str]], clock: Callable[[], int]) -> tuple[list[Session], list[Refusal]]:
-        """The sessions of other systems' cookies, of each that of the first reader that knows it; and why not those that are over."""
+        """The sessions of other systems, of each cookie that of the first reader that knows it; and why those over do not open."""
         found: dict[tuple[str, str], Session] = {}
         refusals: list[Refusal] = []
         for reader, value in foreign:
