@@ -5,7 +5,6 @@ It knows tokens, keys, lifetimes and the serializer, and nothing of cookies or r
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Mapping
 from datetime import timedelta
@@ -18,11 +17,10 @@ from clientsession._json import Serializer, StrictJSON, has_room, is_same, shown
 from clientsession._keyring import BoundRing, Keyring
 from clientsession._keys import BoundKey
 from clientsession._migration import OldSession
-from clientsession._session import DEFAULT_DURATION, Lifetime, Origin, Session, check_duration, read_clock
+from clientsession._session import DEFAULT_DURATION, Lifetime, Origin, Rules, Session, check_duration, read_clock
 from clientsession._token import (
     ID_BYTES,
     MAX_TIME_MS,
-    NONCE_BYTES,
     Frame,
     Sealed,
     deflate,
@@ -137,6 +135,9 @@ class Codec(Immutable):
     pad_to: int | None
     _title: str  # what errors call it: a jar's codec has the jar's name
     _lifetime: Lifetime
+    _rules: Rules
+    _scope: tuple[str, str, str]  # kind, name and audience
+    _room: int  # bytes of the largest body, with an id
     _bound: BoundRing
 
     def __init__(
@@ -181,8 +182,11 @@ class Codec(Immutable):
             pad_to=pad_to,
             _title=name,
             _lifetime=lifetime,
+            _rules=Rules(lifetime, self._measure, max_size),
+            _scope=(self.kind, name, audience),
             _bound=keyring._snapshot()._bind(self.kind, name, audience),
         )
+        self._freeze(_room=room_for_body(max_size - self._name_size, with_id=False))
 
     def _summary(self) -> str:
         return f"{self.name!r} {self.keyring!r}"
@@ -207,18 +211,22 @@ class Codec(Immutable):
             TypeError: not a mapping, or a duration that is no ``timedelta``.
             ConfigurationError: a duration under 1 second or over 400 days.
         """
-        if not isinstance(data, Mapping):
+        if type(data) is not dict and not isinstance(data, Mapping):  # the first is the usual, and the second takes long
             raise TypeError(f"a codec seals a dict, not {type(data).__name__}")
         now = read_clock(self.clock)
-        if isinstance(data, Session) and data._origin is not None and data._origin.scope == self._scope:
-            session = data
+        session = data if isinstance(data, Session) and data._origin is not None and data._origin.scope == self._scope else None
+        if session is None:
+            content = dict(data)
+            body, deflated = self._shaped(self._dump(content), with_id=False)
+            created, expires, session_id, ephemeral = now, now + self._lifetime.duration, None, False
         else:
-            session = self._new(dict(data), now)
-        expires = session._expires
+            content = session
+            body, deflated, _ = self._write(session)
+            created, expires, session_id, ephemeral = session._created, session._expires, session._id, session._ephemeral
         if duration is not None and expires > now:  # the dead stay dead
             expires = now + check_duration("duration", duration)
-        body, deflated, _ = self._write(session)
-        return self._seal(session, expires, body, deflated, now, self._bind(self.keyring._snapshot()))
+        sealed = Sealed(created, expires, session_id, ephemeral, deflated, body)
+        return self._seal(sealed, now, self._bind(self.keyring._snapshot()), content)
 
     def decode(self, token: str) -> Session:
         """Open a token.
@@ -237,14 +245,9 @@ class Codec(Immutable):
             hint = "; decode them as ASCII first" if isinstance(token, (bytes, bytearray)) else ""
             raise TypeError(f"a token is a str, not {type(token).__name__}{hint}")
         frame, key = self._find(token, self._bind(self.keyring._snapshot()))
-        return self._open(frame, key, self._lifetime, lambda: read_clock(self.clock))
+        return self._open(frame, key, self._rules, lambda: read_clock(self.clock))
 
     # For jars, in this package: the steps of both
-
-    def _new(self, content: dict[str, Any], now: int) -> Session:
-        session = Session.new(self._lifetime, lambda: now, measure=self._measure, limit=self.max_size)
-        session.update(content)
-        return session
 
     def _bind(self, ring: Keyring) -> BoundRing:
         """The keys of a snapshot of the ring, as this codec uses them; kept until the ring is another."""
@@ -275,9 +278,10 @@ class Codec(Immutable):
             return False
         return header[0] in _SUITES if bound is None else header in bound.keys
 
-    def _adopted(self, old: OldSession, lifetime: Lifetime, clock: Callable[[], int]) -> Session | TokenError:
+    def _adopted(self, old: OldSession, rules: Rules, clock: Callable[[], int]) -> Session | TokenError:
         """The session another system left, with its times; an error where it is over here, of the future, or no plain JSON."""
         now = clock()
+        lifetime = rules.lifetime
         created = now if old.created is None else old.created
         expires = lifetime.capped(created, now + lifetime.duration if old.expires is None else old.expires)
         if created > now + _MAX_SKEW_MS:
@@ -290,31 +294,21 @@ class Codec(Immutable):
             body = self._dump(old.content)
         except SerializationError:
             return MalformedTokenError(9)
-        return Session(
-            old.content,
-            lifetime=lifetime,
-            clock=clock,
-            measure=self._measure,
-            limit=self.max_size,
-            created=created,
-            expires=expires,
-            id=None,
-            ephemeral=lifetime.ephemeral,
-            origin=Origin(self._scope, None, None, body, body, deflated=False),
-        )
+        origin = Origin(self._scope, None, None, body, body, deflated=False)
+        return Session(old.content, rules, clock, created, expires, None, lifetime.ephemeral, origin)
 
-    def _open(self, frame: Frame, key: BoundKey, lifetime: Lifetime, clock: Callable[[], int]) -> Session:
+    def _open(self, frame: Frame, key: BoundKey, rules: Rules, clock: Callable[[], int]) -> Session:
         """Open a frame with the key it names.
 
         Raises:
             TokenError: see :meth:`decode`.
         """
-        opened = self._opened(frame, key, lifetime, clock)
+        opened = self._opened(frame, key, rules, clock)
         if isinstance(opened, Session):
             return opened
         raise opened
 
-    def _opened(self, frame: Frame, key: BoundKey, lifetime: Lifetime, clock: Callable[[], int]) -> Session | TokenError:
+    def _opened(self, frame: Frame, key: BoundKey, rules: Rules, clock: Callable[[], int]) -> Session | TokenError:
         """The session, or the error to raise: the frames in which the content stands are then not part of its traceback."""
         plaintext = key.cipher.open(frame.nonce, frame.ciphertext, key.aad)
         if plaintext is None:
@@ -322,36 +316,23 @@ class Codec(Immutable):
         sealed = unpack(plaintext)
         if sealed is None:
             return MalformedTokenError(5)
-        if sealed.expires < sealed.created:
+        created, expires, session_id, ephemeral, deflated, raw = sealed
+        if expires < created:
             return MalformedTokenError(6)
         now = clock()
-        if sealed.created > now + _MAX_SKEW_MS:
+        if created > now + _MAX_SKEW_MS:
             return FutureTokenError(7)
-        expires = lifetime.capped(sealed.created, sealed.expires)
+        expires = rules.lifetime.capped(created, expires)
         if expires <= now:
             return ExpiredTokenError(8)
-        body = inflate(sealed.body) if sealed.deflated else sealed.body
+        body = inflate(raw) if deflated else raw
         content = None if body is None else self._read(body)
         if body is None or content is None:
             return MalformedTokenError(9)
         if self.pad_to is not None:
             body = body.rstrip(b" ")  # so that what is compared in the end is the content
-        return Session(
-            content,
-            lifetime=lifetime,
-            clock=clock,
-            measure=self._measure,
-            limit=self.max_size,
-            created=sealed.created,
-            expires=expires,
-            id=sealed.id,
-            ephemeral=sealed.ephemeral,
-            origin=Origin(self._scope, key.key_id, sealed.id, body, sealed.body, sealed.deflated),
-        )
-
-    @property
-    def _scope(self) -> tuple[str, str, str]:
-        return self.kind, self.name, self.audience
+        origin = Origin(self._scope, key.key_id, session_id, body, raw, deflated)
+        return Session(content, rules, clock, created, expires, session_id, ephemeral, origin)
 
     def _read(self, body: bytes) -> dict[str, Any] | None:
         """The dict of a body, or None where it is none; no bytes at all stand for ``{}``."""
@@ -398,7 +379,7 @@ class Codec(Immutable):
         origin = session._origin
         content = dict(session)
         if origin is None:
-            return *self._shaped(self._dump(content), session), True
+            return *self._shaped(self._dump(content), with_id=session._id is not None), True
         try:
             body = self._dump(content)
         except SerializationError:
@@ -408,16 +389,15 @@ class Codec(Immutable):
             return *self._unchanged(origin, session), False
         # Where the bytes differ the content may not: another writer's spacing is no change.
         if body != origin.body and not is_same(content, self._read(origin.body)):
-            return *self._shaped(body, session), True
+            return *self._shaped(body, with_id=session._id is not None), True
         return *self._unchanged(origin, session), False
 
-    def _shaped(self, body: bytes, session: Session) -> tuple[bytes, bool]:
+    def _shaped(self, body: bytes, *, with_id: bool) -> tuple[bytes, bool]:
         """A body as it is sealed, deflated or padded where that is asked for; and whether it is deflated."""
         if self.compress:
             deflated = deflate(body)
             return (body, False) if deflated is None else (deflated, True)
         if self.pad_to is not None:
-            with_id = session._id is not None
             beside = ID_BYTES if with_id else 0  # it is part of the class: the length does not tell whether there is one
             filled = body or b"{}"
             room = room_for_body(self.max_size - self._name_size, with_id=with_id)
@@ -429,39 +409,47 @@ class Codec(Immutable):
     def _unchanged(self, origin: Origin, session: Session) -> tuple[bytes, bool]:
         """The body of content that was opened and not changed: as it came, but for the padding."""
         if origin.key_id is None:
-            return self._shaped(origin.body, session)
-        if self.pad_to is None or self._size_of(len(origin.body), session) > self.max_size:
+            return self._shaped(origin.body, with_id=session._id is not None)
+        if self.pad_to is None or self._size_of(len(origin.body), with_id=session._id is not None) > self.max_size:
             return origin.raw, origin.deflated
-        return self._shaped(origin.body, session)
+        return self._shaped(origin.body, with_id=session._id is not None)
 
-    def _size_of(self, body_bytes: int, session: Session) -> int:
-        return self._name_size + token_chars(body_bytes, with_id=session._id is not None)
+    def _size_of(self, body_bytes: int, *, with_id: bool) -> int:
+        return self._name_size + token_chars(body_bytes, with_id=with_id)
 
     def _measure(self, session: Session) -> int:
         """What ``max_size`` is compared with, if the session were sealed now."""
-        return self._size_of(len(self._write(session)[0]), session)
+        return self._size_of(len(self._write(session)[0]), with_id=session._id is not None)
 
-    def _seal(self, session: Session, expires: int, body: bytes, deflated: bool, now: int, bound: BoundRing) -> str:
+    def _seal(self, sealed: Sealed, now: int, bound: BoundRing, content: Mapping[str, Any]) -> str:
         """The token of a session.
+
+        Args:
+            sealed: what is inside; it ends no later than the lifetime allows.
+            now: milliseconds since 1970.
+            bound: the keys.
+            content: what the body was made of, for the message of an error.
 
         Raises:
             ExpiredTokenError: its time is over.
             SessionTooLargeError: it would be too long.
         """
-        expires = self._lifetime.capped(session._created, expires)
+        expires = self._lifetime.capped(sealed.created, sealed.expires)
         if expires <= now:
             raise ExpiredTokenError
-        size = self._size_of(len(body), session)
-        if size > self.max_size:
-            raise SessionTooLargeError(self._title, size, self.max_size, self._largest_keys(session))
-        plaintext = Sealed(session._created, expires, session._id, session._ephemeral, deflated, body).pack()
+        if expires != sealed.expires:
+            sealed = sealed._replace(expires=expires)
+        with_id = sealed.id is not None
+        if len(sealed.body) + with_id * ID_BYTES > self._room:
+            size = self._size_of(len(sealed.body), with_id=with_id)
+            raise SessionTooLargeError(self._title, size, self.max_size, self._largest_keys(content))
         key = bound.sealing
-        nonce = os.urandom(NONCE_BYTES)
-        return Frame(key.header, nonce, key.cipher.seal(nonce, plaintext, key.aad)).text()
+        nonce = key.cipher.nonce()
+        return Frame(key.header, nonce, key.cipher.seal(nonce, sealed.pack(), key.aad)).text()
 
-    def _largest_keys(self, session: Session) -> tuple[tuple[str, int], ...]:
+    def _largest_keys(self, content: Mapping[str, Any]) -> tuple[tuple[str, int], ...]:
         sizes = []
-        for key, value in dict(session).items():
+        for key, value in dict(content).items():
             try:
                 sizes.append((shown_key(key), len(self._dump({key: value})) - len(b"{}")))
             except SerializationError:

@@ -21,7 +21,7 @@ from clientsession._json import Serializer
 from clientsession._keyring import BoundRing, Keyring
 from clientsession._keys import BoundKey
 from clientsession._migration import Reader
-from clientsession._session import DEFAULT_DURATION, Lifetime, Session, check_duration
+from clientsession._session import DEFAULT_DURATION, Lifetime, Rules, Session, check_duration
 from clientsession._token import Frame
 from clientsession.errors import (
     ConfigurationError,
@@ -60,7 +60,7 @@ class AnyJar(Immutable):
     pad_to: int | None
     codec: Codec
     """Seals and opens this jar's tokens directly."""
-    _lifetime: Lifetime
+    _rules: Rules
     _throttle: Throttle
     _readers: tuple[Reader, ...]
     _name_bytes: int
@@ -113,7 +113,7 @@ class AnyJar(Immutable):
             compress=compress,
             pad_to=pad_to,
             codec=codec,
-            _lifetime=lifetime,
+            _rules=Rules(lifetime, codec._measure, codec.max_size),
             _throttle=Throttle(),
             _readers=readers,
             _name_bytes=codec._name_size,
@@ -122,8 +122,7 @@ class AnyJar(Immutable):
     # For Sessions
 
     def _new(self, clock: Callable[[], int], refusal: Reason | None) -> Session:
-        codec = self.codec
-        return Session.new(self._lifetime, clock, measure=codec._measure, limit=codec.max_size, refusal=refusal)
+        return Session.new(self._rules, clock, refusal)
 
     def _open(
         self, values: list[str], old: list[tuple[Reader, str]], clock: Callable[[], int], bound: BoundRing
@@ -156,7 +155,7 @@ class AnyJar(Immutable):
         opened: list[Session] = []
         for frame, key in candidates:
             try:
-                opened.append(codec._open(frame, key, self._lifetime, clock))
+                opened.append(codec._open(frame, key, self._rules, clock))
             except TokenError as error:
                 refusals.append(Refusal(error.reason, key.key_id, error.question))
         migrated, over = self._migrated(foreign, clock)
@@ -179,7 +178,7 @@ class AnyJar(Immutable):
             if place in found:
                 continue
             old = reader._read(value, clock())
-            adopted = None if old is None else self.codec._adopted(old, self._lifetime, clock)
+            adopted = None if old is None else self.codec._adopted(old, self._rules, clock)
             if isinstance(adopted, Session):
                 found[place] = adopted
             elif adopted is not None:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from types import EllipsisType
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self
 
 from clientsession.errors import ConfigurationError, Reason, SessionCommittedError
 
@@ -98,8 +98,15 @@ class Lifetime:
         return max(end, created)
 
 
-@dataclass(frozen=True, slots=True)
-class Origin:
+class Rules(NamedTuple):
+    """What a codec or jar holds its sessions to: how long they live, how their size is measured, and how large they may be."""
+
+    lifetime: Lifetime
+    measure: Callable[[Session], int]
+    limit: int
+
+
+class Origin(NamedTuple):
     """The token a session was opened from.
 
     ``body`` is what ``raw`` is once inflated; an unchanged session is sealed again from ``raw``, whatever wrote it. ``scope`` is
@@ -130,22 +137,17 @@ class Session(dict[str, Any]):
         "_ephemeral",
         "_expires",
         "_id",
-        "_lifetime",
-        "_limit",
-        "_measure",
         "_origin",
         "_refusal",
         "_retimed",
+        "_rules",
     )
 
     def __init__(
         self,
         content: dict[str, Any],
-        *,
-        lifetime: Lifetime,
+        rules: Rules,
         clock: Callable[[], int],
-        measure: Callable[[Session], int],
-        limit: int,
         created: int,
         expires: int,
         id: bytes | None,
@@ -153,11 +155,9 @@ class Session(dict[str, Any]):
         origin: Origin | None = None,
         refusal: Reason | None = None,
     ) -> None:
-        super().__init__(content)
-        self._lifetime = lifetime
+        dict.__init__(self, content)
+        self._rules = rules
         self._clock = clock
-        self._measure = measure
-        self._limit = limit
         self._created = created
         self._expires = expires
         self._id = id
@@ -169,29 +169,11 @@ class Session(dict[str, Any]):
         self._closed = False
 
     @classmethod
-    def new(
-        cls,
-        lifetime: Lifetime,
-        clock: Callable[[], int],
-        *,
-        measure: Callable[[Session], int],
-        limit: int,
-        refusal: Reason | None = None,
-    ) -> Self:
+    def new(cls, rules: Rules, clock: Callable[[], int], refusal: Reason | None = None) -> Self:
         """An empty session that starts now."""
         now = clock()
-        return cls(
-            {},
-            lifetime=lifetime,
-            clock=clock,
-            measure=measure,
-            limit=limit,
-            created=now,
-            expires=now + lifetime.duration,
-            id=None,
-            ephemeral=lifetime.ephemeral,
-            refusal=refusal,
-        )
+        lifetime = rules.lifetime
+        return cls({}, rules, clock, now, now + lifetime.duration, None, lifetime.ephemeral, None, refusal)
 
     # What is known about it
 
@@ -247,7 +229,7 @@ class Session(dict[str, Any]):
         Raises:
             SerializationError: something in it would not be read back as it is; names the path.
         """
-        return self._measure(self)
+        return self._rules.measure(self)
 
     @property
     def size_left(self) -> int:
@@ -256,7 +238,7 @@ class Session(dict[str, Any]):
         Raises:
             SerializationError: something in it would not be read back as it is; names the path.
         """
-        return self._limit - self._measure(self)
+        return self._rules.limit - self._rules.measure(self)
 
     # What a handler does to its life
 
@@ -303,7 +285,7 @@ class Session(dict[str, Any]):
         if ephemeral is not None and type(ephemeral) is not bool:
             raise ConfigurationError("ephemeral must be True, False or None")
         self._check_open()
-        self._expires = self._lifetime.capped(self._created, self._clock() + milliseconds)
+        self._expires = self._rules.lifetime.capped(self._created, self._clock() + milliseconds)
         if ephemeral is not None:
             self._ephemeral = ephemeral
         self._retimed = True
@@ -311,17 +293,17 @@ class Session(dict[str, Any]):
     def _restart(self) -> None:
         super().clear()
         self._created = self._clock()
-        self._expires = self._created + self._lifetime.duration
-        self._ephemeral = self._lifetime.ephemeral
+        self._expires = self._created + self._rules.lifetime.duration
+        self._ephemeral = self._rules.lifetime.ephemeral
         self._id = None
         self._retimed = True
 
     def _extend(self) -> bool:
         """Move the end on where less than ``active_duration`` is left; True where that moved it."""
-        active = self._lifetime.active
+        active = self._rules.lifetime.active
         if active is None or self._expires - self._clock() >= active:
             return False
-        expires = self._lifetime.capped(self._created, self._expires + active)
+        expires = self._rules.lifetime.capped(self._created, self._expires + active)
         if expires == self._expires:
             return False
         self._expires = expires

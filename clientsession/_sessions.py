@@ -17,6 +17,7 @@ from clientsession._jar import SET_COOKIE, AnyJar, Jar, Refusal
 from clientsession._keyring import BoundRing, Keyring
 from clientsession._migration import Reader
 from clientsession._session import Session, read_clock
+from clientsession._token import Sealed
 from clientsession.errors import (
     ClientSessionError,
     ConfigurationError,
@@ -259,7 +260,7 @@ class Sessions:
             kind = EventKind.SEALED
         elif origin.key_id is None:
             kind = EventKind.MIGRATED
-            size = jar.codec._size_of(len(body), session)
+            size = jar.codec._size_of(len(body), with_id=session._id is not None)
             if size > jar.codec.max_size:  # the other system's cookies are larger, and a mere read is no error: it stays as it is
                 self._warn(
                     f"migrate {jar.name}",
@@ -277,7 +278,8 @@ class Sessions:
         else:
             return _Answer(held_bytes=visit.sent_bytes)
         now = self._time(jar)
-        token = jar.codec._seal(session, session._expires, body, deflated, now, visit.bound)
+        sealed = Sealed(session._created, session._expires, session._id, session._ephemeral, deflated, body)
+        token = jar.codec._seal(sealed, now, visit.bound, session)
         size = jar._name_bytes + len(token)
         event = Event(kind, jar.name, None, visit.bound.sealing.key_id, size)
         return _Answer((jar._header_of(session, token, now),), event, size)
