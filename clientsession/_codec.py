@@ -17,10 +17,9 @@ from clientsession._json import Serializer, StrictJSON, has_room, is_same, shown
 from clientsession._keyring import BoundRing, Keyring
 from clientsession._keys import BoundKey
 from clientsession._migration import OldSession
-from clientsession._session import DEFAULT_DURATION, Lifetime, Origin, Rules, Session, check_duration, read_clock
+from clientsession._session import DEFAULT_DURATION, MAX_DURATION, Lifetime, Origin, Rules, Session, check_duration, read_clock
 from clientsession._token import (
     ID_BYTES,
-    MAX_TIME_MS,
     Frame,
     Sealed,
     deflate,
@@ -47,6 +46,7 @@ _LARGEST_MAX_SIZE: Final = 65_536
 _MIN_MAX_SIZE: Final = 78  # a token around an empty body
 _MAX_LABEL_BYTES: Final = 256
 _MAX_SKEW_MS: Final = 60_000  # how far the clocks of two servers may be apart; Fernet allows the same
+_LONGEST_MS: Final = MAX_DURATION // timedelta(milliseconds=1)
 _LARGEST_KEYS_SHOWN: Final = 5
 _MIN_PAD_TO: Final = 2
 _MAX_PAD_TO: Final = 1024  # a quarter of a cookie
@@ -283,12 +283,13 @@ class Codec(Immutable):
         now = clock()
         lifetime = rules.lifetime
         created = now if old.created is None else old.created
-        expires = lifetime.capped(created, now + lifetime.duration if old.expires is None else old.expires)
+        ends = now + lifetime.duration if old.expires is None else min(old.expires, now + _LONGEST_MS)
+        expires = lifetime.capped(created, ends)
         if created > now + _MAX_SKEW_MS:
             return FutureTokenError(7)
         if expires <= now:
             return ExpiredTokenError(8)
-        if created < 0 or expires > MAX_TIME_MS:  # a token has no room for such times
+        if created < 0:  # a token has no room for such a time
             return MalformedTokenError(9)
         try:
             body = self._dump(old.content)

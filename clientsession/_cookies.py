@@ -26,9 +26,10 @@ _SAMESITE: Final = {"lax": "Lax", "strict": "Strict", "none": "None"}
 
 # RFC 6265bis, 4.1.3, and its Http prefixes: what a browser demands of a cookie of such a name.
 # For each: needs Secure, needs HttpOnly, needs Path=/ and no Domain.
+HOST_PREFIX: Final = "__Host-"
 _PREFIXES: Final = {
     "__Host-Http-": (True, True, True),
-    "__Host-": (True, False, True),
+    HOST_PREFIX: (True, False, True),
     "__Http-": (True, True, False),
     "__Secure-": (True, False, False),
 }

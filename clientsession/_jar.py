@@ -6,7 +6,7 @@ It knows no request: values come in as text, and what goes out is a response hea
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
@@ -14,7 +14,7 @@ from types import EllipsisType
 from typing import Final
 
 from clientsession._codec import NOT_A_KEYRING, Codec, check_label
-from clientsession._cookies import SetCookie
+from clientsession._cookies import HOST_PREFIX, SetCookie
 from clientsession._events import Event, Throttle, log_event
 from clientsession._immutable import Immutable
 from clientsession._json import Serializer
@@ -63,6 +63,8 @@ class AnyJar(Immutable):
     _rules: Rules
     _throttle: Throttle
     _readers: tuple[Reader, ...]
+    _is_host_only: bool
+    """Whether browsers take the cookie from its own host alone, by its prefix: nobody can have put another in its place."""
     _name_bytes: int
     """What a token takes beside itself, in events and in the warning of size: the name of a cookie."""
 
@@ -116,6 +118,7 @@ class AnyJar(Immutable):
             _rules=Rules(lifetime, codec._measure, codec.max_size),
             _throttle=Throttle(),
             _readers=readers,
+            _is_host_only=wire_name.startswith(HOST_PREFIX),
             _name_bytes=codec._name_size,
         )
 
@@ -124,20 +127,18 @@ class AnyJar(Immutable):
     def _new(self, clock: Callable[[], int], refusal: Reason | None) -> Session:
         return Session.new(self._rules, clock, refusal)
 
-    def _open(
-        self, values: list[str], old: list[tuple[Reader, str]], clock: Callable[[], int], bound: BoundRing
-    ) -> Session | Refusal:
+    def _open(self, values: list[str], old: dict[str, list[str]], clock: Callable[[], int], bound: BoundRing) -> Session | Refusal:
         """The session of the tokens that came, or of what other systems left, or why there is none.
 
         Args:
             values: under this jar's own name; one that is no token of ours may be of another system's.
-            old: under the names of other systems, with their readers.
+            old: under the names of other systems.
             clock: of this request.
             bound: the keys of this request.
         """
         codec = self.codec
         candidates: list[tuple[Frame, BoundKey]] = []
-        foreign: list[tuple[Reader, str]] = []
+        foreign: dict[tuple[str, str], list[Reader]] = {}
         refusals: list[Refusal] = []
         for value in dict.fromkeys(values):  # the same value twice is one
             try:
@@ -146,11 +147,10 @@ class AnyJar(Immutable):
                 refusals.append(Refusal(error.reason, None, error.question))
                 is_foreign = error.reason is Reason.MALFORMED
                 readers = [reader for reader in self._readers if reader.cookie_name == codec.name]
-                foreign += [(reader, value) for reader in readers if is_foreign or reader.may_look_like_ours]
-        for reader, value in dict.fromkeys(old):
-            if not codec._is_own(value, bound if reader.may_look_like_ours else None):
-                foreign.append((reader, value))
-        if len(candidates) + len({(reader.cookie_name, value) for reader, value in foreign}) > MAX_CANDIDATES:
+                readers = [reader for reader in readers if is_foreign or reader.may_look_like_ours]
+                if readers:
+                    foreign[codec.name, value] = readers
+        if len(candidates) > MAX_CANDIDATES:
             return Refusal(Reason.AMBIGUOUS, None, 0)
         opened: list[Session] = []
         for frame, key in candidates:
@@ -158,9 +158,14 @@ class AnyJar(Immutable):
                 opened.append(codec._open(frame, key, self._rules, clock))
             except TokenError as error:
                 refusals.append(Refusal(error.reason, key.key_id, error.question))
-        migrated, over = self._migrated(foreign, clock)
-        opened += migrated
-        refusals += over
+        # Of a cookie that is the host's own, whatever somebody put beside it under an old name takes nothing away.
+        if not (opened and self._is_host_only):
+            foreign |= self._old_candidates(old, bound)
+            if len(candidates) + len(foreign) > MAX_CANDIDATES:
+                return Refusal(Reason.AMBIGUOUS, None, 0)
+            migrated, over = self._migrated(foreign, clock)
+            opened += migrated
+            refusals += over
         if len(opened) == 1:
             return opened[0]
         if opened:
@@ -169,21 +174,40 @@ class AnyJar(Immutable):
             return Refusal(Reason.MALFORMED, None, 1)
         return max(refusals, key=lambda refusal: refusal.question)
 
-    def _migrated(self, foreign: list[tuple[Reader, str]], clock: Callable[[], int]) -> tuple[list[Session], list[Refusal]]:
+    def _old_candidates(self, old: dict[str, list[str]], bound: BoundRing) -> dict[tuple[str, str], list[Reader]]:
+        """The readers for each different value under a name of another system; of the values, one more than may be at most."""
+        found: dict[tuple[str, str], list[Reader]] = {}
+        for name, values in old.items():
+            for value in dict.fromkeys(values):
+                if len(found) > MAX_CANDIDATES:
+                    return found
+                readers = [reader for reader in self._readers if reader.cookie_name == name]
+                is_own = self.codec._is_own(value)
+                if is_own and not self.codec._is_own(value, bound):
+                    readers = [reader for reader in readers if reader.may_look_like_ours]
+                elif is_own:
+                    continue
+                if readers:
+                    found[name, value] = readers
+        return found
+
+    def _migrated(
+        self, foreign: dict[tuple[str, str], list[Reader]], clock: Callable[[], int]
+    ) -> tuple[list[Session], list[Refusal]]:
         """The sessions of other systems, of each cookie that of the first reader that knows it; and why those over do not open."""
-        found: dict[tuple[str, str], Session] = {}
+        found: list[Session] = []
         refusals: list[Refusal] = []
-        for reader, value in foreign:
-            place = reader.cookie_name, value
-            if place in found:
-                continue
-            old = reader._read(value, clock())
-            adopted = None if old is None else self.codec._adopted(old, self._rules, clock)
-            if isinstance(adopted, Session):
-                found[place] = adopted
-            elif adopted is not None:
-                refusals.append(Refusal(adopted.reason, None, adopted.question))
-        return list(found.values()), refusals
+        for (_, value), readers in foreign.items():
+            adopted: Session | TokenError | None = None
+            for reader in readers:
+                old = reader._read(value, clock())
+                adopted = None if old is None else self.codec._adopted(old, self._rules, clock)
+                if isinstance(adopted, Session):
+                    found.append(adopted)
+                    break
+                if adopted is not None:
+                    refusals.append(Refusal(adopted.reason, None, adopted.question))
+        return found, refusals
 
     def _header_of(self, session: Session, token: str, now: int) -> tuple[str, str]:
         """The response header that hands a sealed session over."""
@@ -258,6 +282,7 @@ class Jar(AnyJar):
     migrate_from: tuple[Reader, ...]
     _set_cookie: SetCookie
     _former_deletions: tuple[str, ...]
+    _old_deletions: tuple[tuple[str, str], ...]  # other systems' cookies that are elsewhere: name, and Set-Cookie value
     _max_age_seconds: int | None
 
     def __init__(
@@ -334,6 +359,7 @@ class Jar(AnyJar):
             former_scopes=former,
             _set_cookie=set_cookie,
             _former_deletions=tuple(_former_deletion(scoped, scope) for scope in former),
+            _old_deletions=tuple(_old_deletions(self._readers, set_cookie.name, (path, domain), samesite, partitioned=partitioned)),
             _max_age_seconds=None if max_age is None else -(-check_duration("max_age", max_age) // 1000),
         )
 
@@ -392,3 +418,29 @@ def _former_deletion(scoped: Callable[..., SetCookie], scope: tuple[str, str | N
         return scoped(path=scope[0], domain=scope[1]).deletion()
     except ConfigurationError as error:
         raise ConfigurationError(f"former_scopes: {error}") from None
+
+
+def _old_deletions(
+    readers: Iterable[Reader], name: str, scope: tuple[str, str | None], samesite: str, *, partitioned: bool
+) -> Iterator[tuple[str, str]]:
+    """How the cookies of other systems are deleted, but for one that the jar's own replaces.
+
+    With the jar's ``SameSite``: in a frame of another site browsers ignore a Set-Cookie without ``SameSite=None``. And the old
+    cookie of a partitioned jar may have been partitioned, or not.
+    """
+    for reader in readers:
+        if (reader.cookie_name, *_folded((reader.path, reader.domain))) == (name, *_folded(scope)):
+            continue
+        for is_partitioned in (False, True) if partitioned else (False,):
+            # Secure only where a browser demands it: it would keep a plain http site from deleting the cookie.
+            needs_secure = is_partitioned or samesite.lower() == "none" or reader.cookie_name.startswith("__")
+            set_cookie = SetCookie(
+                reader.cookie_name,
+                path=reader.path,
+                domain=reader.domain,
+                secure=needs_secure,
+                httponly=True,
+                samesite=samesite,
+                partitioned=is_partitioned,
+            )
+            yield reader.cookie_name, set_cookie.deletion()

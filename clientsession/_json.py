@@ -64,13 +64,22 @@ class StrictJSON:
         Raises:
             SerializationError: naming the path and the type of the first thing that would not be read back as it is.
         """
-        if not _is_plain(value):
+        body = self._encoded(value)
+        if body is None:
             raise SerializationError(_first_fault(value))
+        return body
+
+    def takes(self, value: dict[str, Any]) -> bool:
+        """Whether :meth:`dumps` would write it; told much sooner than what is wrong with it."""
+        return self._encoded(value) is not None
+
+    def _encoded(self, value: dict[str, Any]) -> bytes | None:
+        if not _is_plain(value):
+            return None
         try:
             return "".join(self._encode(value, 0)).encode("utf-8")
         except (TypeError, ValueError):  # a lone surrogate; or another thread changed the session since the walk
-            problem = _first_fault(value)
-        raise SerializationError(problem)
+            return None
 
     def loads(self, body: bytes, /) -> dict[str, Any]:
         """Read a JSON object that starts at the first byte; spaces may follow it.

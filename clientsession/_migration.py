@@ -54,32 +54,23 @@ class Reader(Immutable):
     path: str
     domain: str | None
     until: datetime | None
-    _set_cookie: SetCookie
     _until_ms: int | None
 
     def __init__(self, cookie_name: str, *, path: str = "/", domain: str | None = None, until: datetime | None = None) -> None:
-        if until is not None and (not isinstance(until, datetime) or until.tzinfo is None or until > _LONGEST_UNTIL):
+        if until is not None and (not isinstance(until, datetime) or until.utcoffset() is None or until > _LONGEST_UNTIL):
             raise ConfigurationError("until must be a datetime with a time zone: write datetime(2027, 1, 1, tzinfo=UTC)")
+        # As a browser would take its deletion.
+        SetCookie(cookie_name, path=path, domain=domain, secure=True, httponly=True, samesite="Lax", partitioned=False)
         self._freeze(
             cookie_name=cookie_name,
             path=path,
             domain=domain,
             until=until,
-            _set_cookie=SetCookie(
-                cookie_name,
-                path=path,
-                domain=domain,
-                # What a browser demands of the name; without need, Secure would keep a plain http site from deleting it.
-                secure=cookie_name.startswith("__") if isinstance(cookie_name, str) else False,
-                httponly=True,
-                samesite="Lax",
-                partitioned=False,
-            ),
             _until_ms=None if until is None else int(until.timestamp() * 1000),
         )
 
     def read(self, value: str, now: int) -> OldSession | None:
-        """What a value holds.
+        """What a value holds. A jar asks before ``until`` alone; this does not look at it.
 
         Args:
             value: of the cookie, as it came: from whatever hands, at most 16,384 characters.

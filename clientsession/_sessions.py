@@ -15,7 +15,6 @@ from clientsession._events import Event, EventKind, Throttle
 from clientsession._header import HeaderJar
 from clientsession._jar import SET_COOKIE, AnyJar, Jar, Refusal
 from clientsession._keyring import BoundRing, Keyring
-from clientsession._migration import Reader
 from clientsession._session import Session, read_clock
 from clientsession._token import Sealed
 from clientsession.errors import (
@@ -40,7 +39,8 @@ class _Visit:
     sent: int
     sent_bytes: int
     extended: bool
-    elsewhere: tuple[tuple[str, str], ...]
+    former: tuple[tuple[str, str], ...]
+    old: tuple[tuple[str, str], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +66,7 @@ class JarTable:
             raise ConfigurationError("jars must be a list of Jar objects: write [jar]")
         by_name: dict[str, AnyJar] = {}
         cookie_names: set[str] = set()
-        old_names: set[str] = set()
+        readers: dict[str, str] = {}  # by the name of another system's cookie: which jar reads it
         headers: set[str] = set()
         for jar in jars:
             if not isinstance(jar, AnyJar):
@@ -78,7 +78,12 @@ class JarTable:
                 if jar.cookie_name in cookie_names:
                     raise ConfigurationError(f"two jars have the cookie name {jar.cookie_name!r}: give one another cookie_name")
                 cookie_names.add(jar.cookie_name)
-                old_names |= {reader.cookie_name for reader in jar.migrate_from}
+                for name in {reader.cookie_name for reader in jar.migrate_from}:
+                    if readers.setdefault(name, jar.name) != jar.name:
+                        raise ConfigurationError(
+                            f"the jars {readers[name]!r} and {jar.name!r} both read the old cookie {name!r}, which the first that "
+                            "is used deletes: give its reader to one of them"
+                        )
             if isinstance(jar, HeaderJar):
                 taken = {jar.header.lower(), jar.answer_header.lower()}
                 if taken & headers:
@@ -86,9 +91,15 @@ class JarTable:
                 headers |= taken
         if not by_name:
             raise ConfigurationError("at least one Jar is needed")
+        for jar in by_name.values():
+            if isinstance(jar, Jar) and readers.get(jar.cookie_name, jar.name) != jar.name:
+                raise ConfigurationError(
+                    f"the jar {readers[jar.cookie_name]!r} reads {jar.cookie_name!r} as an old cookie, and would delete that of "
+                    f"the jar {jar.name!r}: give that jar another cookie_name"
+                )
         self.by_name = by_name
         self.cookie_names = frozenset(cookie_names)
-        self.scanned = self.cookie_names | old_names
+        self.scanned = self.cookie_names | readers.keys()
         self.headers = frozenset(jar.header for jar in by_name.values() if isinstance(jar, HeaderJar))
 
     def __iter__(self) -> Iterator[AnyJar]:
@@ -112,7 +123,6 @@ class Sessions:
 
     __slots__ = (
         "_answers",
-        "_cookie_names",
         "_found",
         "_given_up",
         "_header",
@@ -129,7 +139,6 @@ class Sessions:
             raise TypeError(f"cookie_header must be a str or None, not {type(cookie_header).__name__}; decode bytes as Latin-1")
         table = jars if isinstance(jars, JarTable) else JarTable(jars)
         self._jars = table.by_name
-        self._cookie_names = table.cookie_names
         self._scanned = table.scanned
         self._header = cookie_header or ""
         self._headers = _wanted(table.headers, headers)
@@ -235,13 +244,17 @@ class Sessions:
     def _answer(self, jar: AnyJar, visit: _Visit) -> _Answer:
         """What ``commit`` answers for one jar, with the deletions for where its session may be as well.
 
-        They go out where it cannot be told which of several is the session; and beside a cookie that is set or deleted here, which
-        alone would leave the one there as the second of two, or a signed-out user signed in. Where just one of several opened, a
-        read leaves all as it is: that one may live in a former place, and what is refused may be another server's to open.
+        They go out beside a cookie that is set or deleted here, which alone would leave the one there as the second of two, or a
+        signed-out user signed in; and those of former places also where it cannot be told which of several is the session. Another
+        system's cookie stays then: it may be the user's, and what came under the jar's own name somebody else's. Where just one of
+        several opened, a read leaves all as it is: that one may live in a former place, and what is refused may be another server's
+        to open.
         """
         answer = self._own_answer(jar, visit)
-        if visit.elsewhere and (visit.session._refusal is Reason.AMBIGUOUS or answer.headers):
-            return replace(answer, headers=(*visit.elsewhere, *answer.headers))
+        if answer.headers:
+            return replace(answer, headers=(*visit.former, *visit.old, *answer.headers))
+        if visit.session._refusal is Reason.AMBIGUOUS:
+            return replace(answer, headers=visit.former)
         return answer
 
     def _own_answer(self, jar: AnyJar, visit: _Visit) -> _Answer:
@@ -311,29 +324,23 @@ class Sessions:
             session = jar._new(lambda: now, None if opened is None else opened.reason)
             if opened is not None:
                 self._tell(jar, Event(EventKind.REFUSED, name, opened.reason, opened.key_id, sent_bytes))
-        sent = 1 if values is None else len(values) + sum(len(self._cookies()[name]) for name in self._old_names(jar))
-        visit = self._visits[name] = _Visit(session, bound, sent, sent_bytes, extended, self._elsewhere(jar))
+        sent = 1 if values is None else len(values) + sum(map(len, self._old_values(jar).values()))
+        visit = self._visits[name] = _Visit(session, bound, sent, sent_bytes, extended, *self._elsewhere(jar))
         return visit
 
-    def _old_names(self, jar: AnyJar) -> set[str]:
-        """The names of other systems' cookies that came, beside the jar's own."""
-        return {reader.cookie_name for reader in jar._readers} & self._cookies().keys() - {jar.codec.name}
+    def _old_values(self, jar: AnyJar) -> dict[str, list[str]]:
+        """What came under the names of other systems' cookies that the jar reads, beside its own."""
+        names = dict.fromkeys(reader.cookie_name for reader in jar._readers if reader.cookie_name != jar.codec.name)
+        return {name: self._cookies()[name] for name in names if name in self._cookies()}
 
-    def _old_values(self, jar: AnyJar) -> list[tuple[Reader, str]]:
-        """What came under the names of other systems' cookies, for each of the jar's readers."""
-        readers = [reader for reader in jar._readers if reader.cookie_name != jar.codec.name]
-        return [(reader, value) for reader in readers for value in self._cookies().get(reader.cookie_name, ())]
-
-    def _elsewhere(self, jar: AnyJar) -> tuple[tuple[str, str], ...]:
-        """The deletions of where this jar's session may be as well: another place, or another system's cookie that came."""
-        if not isinstance(jar, Jar) or self._values(jar) is None:
-            return ()
-        deletions = dict.fromkeys(jar._former_deletions) if self._values(jar) else {}
-        for reader in jar._readers:
-            is_same = (reader.cookie_name, reader.path, reader.domain) == (jar.cookie_name, jar.path, jar.domain)
-            if not is_same and reader.cookie_name in self._cookies():
-                deletions[reader._set_cookie.deletion()] = None
-        return tuple((SET_COOKIE, deletion) for deletion in deletions)
+    def _elsewhere(self, jar: AnyJar) -> tuple[tuple[tuple[str, str], ...], tuple[tuple[str, str], ...]]:
+        """The deletions of where this jar's session may be as well: in former places, and in other systems' cookies that came."""
+        if not isinstance(jar, Jar):
+            return (), ()
+        values = self._values(jar)  # None: nobody knows what came
+        former = jar._former_deletions if values is None or values else ()
+        old = dict.fromkeys(deletion for name, deletion in jar._old_deletions if values is None or name in self._cookies())
+        return tuple((SET_COOKIE, deletion) for deletion in former), tuple((SET_COOKIE, deletion) for deletion in old)
 
     def _values(self, jar: AnyJar) -> list[str] | None:
         """What came for a jar; None where the header is too long to be looked at."""

@@ -173,15 +173,15 @@ class _RequestSessions(Sessions):
 
     def _refuse_shared_names(self, outer: _RequestSessions) -> None:
         names = [name for name in self._jars if name in outer]
-        cookie_names = self._cookie_names & outer._all_cookie_names()
+        cookie_names = self._scanned & outer._all_scanned()
         if names or cookie_names:
             raise ConfigurationError(
                 f"two nested SessionMiddlewares share the jars or cookies {', '.join(sorted({*names, *cookie_names}))}: rename "
                 "one, or wrap the application once with all its jars"
             )
 
-    def _all_cookie_names(self) -> frozenset[str]:
-        return self._cookie_names | (self._outer._all_cookie_names() if self._outer is not None else frozenset())
+    def _all_scanned(self) -> frozenset[str]:
+        return self._scanned | (self._outer._all_scanned() if self._outer is not None else frozenset())
 
     def __getitem__(self, name: str) -> Session:
         if self._outer is not None and name not in self._jars:

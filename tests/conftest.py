@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import base64
 import os
-from collections.abc import Iterator
+import sys
+import traceback
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 from hypothesis import settings
 
+import clientsession
 from clientsession import Jar, Key, Keyring, Sessions, Suite
 
 # Generated examples are the same in every run of CI; a developer's run explores.
@@ -103,3 +107,23 @@ def forged(token: str) -> str:
     """A token with the last bit of its tag flipped: of the right form, but the seal does not fit."""
     frame = base64.urlsafe_b64decode(token + "=" * (-len(token) % 4))
     return base64.urlsafe_b64encode(frame[:-1] + bytes((frame[-1] ^ 1,))).decode().rstrip("=")
+
+
+def frames_at_every_depth(call: Callable[[], object]) -> Iterator[str]:
+    """What the local variables of the package's frames hold, wherever in a call the stack is full."""
+
+    def deeper(levels: int) -> object:
+        return deeper(levels - 1) if levels else call()
+
+    package = str(Path(clientsession.__file__).parent)
+    raised = 0
+    limit = sys.getrecursionlimit()
+    for levels in range(limit - 200, limit):
+        try:
+            deeper(levels)
+        except RecursionError as error:
+            for frame, _ in traceback.walk_tb(error.__traceback__):
+                if frame.f_code.co_filename.startswith(package):
+                    raised += 1
+                    yield from (f"{name}={value!r}" for name, value in frame.f_locals.items())
+    assert raised, "the stack was full in one of our frames"

@@ -43,7 +43,7 @@ from clientsession._migration import OldSession, Reader
 from clientsession.migrate.iron import IronSession, iron_session
 from clientsession.migrate.node import NodeClientSessions, node_client_sessions
 from clientsession.wsgi import SessionMiddleware
-from tests.conftest import Clock, cookie_of, max_age_of
+from tests.conftest import Clock, cookie_of, frames_at_every_depth, max_age_of
 from tests.node import Node, NodeError, running
 from tests.strict_wsgi import Exchange, make_environ, serve
 
@@ -1080,3 +1080,29 @@ def test_a_reader_shows_no_secret_and_is_not_pickled(form: Form) -> None:
         pickle.dumps(form.reader)
     with pytest.raises(AttributeError, match="does not change"):
         form.reader.path = "/x"
+
+
+def test_no_frame_shows_a_key_wherever_a_cookie_is_read(form: Form) -> None:
+    value = form.cookie()
+    keys = [SECRET.encode(), PASSWORD.encode()]
+    keys += [hmac.digest(SECRET.encode(), b"cookiesession-" + use, "sha256") for use in (b"encryption", b"signature")]
+    if form.name == "iron-session":
+        salts = value.split("*")[2], value.split("*")[6]
+        keys += [hashlib.pbkdf2_hmac("sha1", PASSWORD.encode(), salt.encode(), 1, 32) for salt in salts]
+    assert form.reader.read(value, NOW) is not None
+    shown = "\n".join(frames_at_every_depth(lambda: form.reader.read(value, NOW))) + repr(vars(form.reader))
+    assert [key for key in keys if repr(key)[2:-1] in shown] == []
+
+
+def test_a_number_of_a_password_that_no_cookie_can_have_is_refused() -> None:
+    for number in (10**16, 10**5000, -1):
+        with pytest.raises(ConfigurationError, match="whole numbers for keys") as caught:
+            iron_reader(password={number: PASSWORD})
+        assert PASSWORD not in frames_of(caught.value)
+
+
+def test_a_key_of_ours_is_no_password() -> None:
+    key = Key.generate().export()
+    with pytest.raises(ConfigurationError, match="is a key of this library") as caught:
+        iron_reader(password=key)
+    assert key not in frames_of(caught.value)

@@ -42,7 +42,7 @@ from clientsession.migrate.django import django_signed_cookies
 from clientsession.migrate.pyramid import pyramid_signed
 from clientsession.migrate.signed import flask, itsdangerous_timed, starlette
 from clientsession.wsgi import SessionMiddleware, get_sessions
-from tests.conftest import max_age_of
+from tests.conftest import frames_at_every_depth, max_age_of
 from tests.signed_peers import (
     SALT,
     SECRET,
@@ -1312,3 +1312,32 @@ def test_a_reader_shows_no_secret_and_does_not_change(system: System) -> None:
         pickle.dumps(reader)
     with pytest.raises(AttributeError, match="does not change"):
         reader.cookie_name = "x"
+
+
+@pytest.mark.parametrize("derivation", ["none", "hmac", "concat", "django-concat"])
+def test_no_frame_shows_a_key_wherever_itsdangerous_cookies_are_read(derivation: str) -> None:
+    keys = {
+        "none": SECRET.encode(),
+        "hmac": hmac.digest(SECRET.encode(), SALT.encode(), "sha1"),
+        "concat": hashlib.sha1(SALT.encode() + SECRET.encode()).digest(),
+        "django-concat": hashlib.sha1(SALT.encode() + b"signer" + SECRET.encode()).digest(),
+    }
+    signer = itsdangerous.URLSafeTimedSerializer(SECRET, SALT, signer_kwargs={"key_derivation": derivation})
+    reader = itsdangerous_timed(SECRET, salt=SALT, cookie_name="old", max_age=timedelta(days=1), key_derivation=derivation)
+    value, now = signer.dumps(CONTENT), int(time.time() * 1000)
+    assert reader.read(value, now) is not None
+    assert repr(keys[derivation])[2:-1] not in "\n".join(frames_at_every_depth(lambda: reader.read(value, now)))
+    assert repr(keys[derivation])[2:-1] not in repr(vars(reader))
+
+
+def test_no_frame_shows_a_key_wherever_a_cookie_is_read(system: System) -> None:
+    reader, value, now = system.reader(), system.cookie(), int(time.time() * 1000)
+    keys = [
+        SECRET.encode(),
+        hmac.digest(SECRET.encode(), b"cookie-session", "sha1"),
+        hashlib.sha1(b"itsdangerous.Signersigner" + SECRET.encode()).digest(),
+        hashlib.sha256(b"django.contrib.sessions.backends.signed_cookiessigner" + SECRET.encode()).digest(),
+    ]
+    assert reader.read(value, now) is not None
+    shown = "\n".join(frames_at_every_depth(lambda: reader.read(value, now))) + repr(vars(reader))
+    assert [key for key in keys if repr(key)[2:-1] in shown] == []

@@ -15,7 +15,7 @@ from typing import Any, Final
 from clientsession._migration import OldSession, Reader
 from clientsession._token import encode_base64url
 from clientsession.errors import ConfigurationError
-from clientsession.migrate._forms import Secrets, as_ascii, decode_payload, milliseconds_of, old_session, parse_json
+from clientsession.migrate._forms import Macs, Secrets, as_ascii, decode_payload, milliseconds_of, old_session, parse_json
 
 _MAX_AGE: Final = timedelta(weeks=2)  # SESSION_COOKIE_AGE's default
 _SALT: Final = b"django.contrib.sessions.backends.signed_cookies"
@@ -67,7 +67,7 @@ def django_signed_cookies(
 class _DjangoReader(Reader):
     """Verifies ``payload:time:signature``; the payload is JSON in base64url, and, behind a dot, deflated before that."""
 
-    _keys: tuple[bytes, ...]
+    _macs: Macs
     _max_age: int | None
     _time_zone: tzinfo
 
@@ -89,7 +89,7 @@ class _DjangoReader(Reader):
         age = milliseconds_of("max_age", max_age, until)
         self._freeze(
             # Django derives the key of its HMAC so: django.utils.crypto.salted_hmac.
-            _keys=tuple(hashlib.sha256(_SALT + b"signer" + secret).digest() for secret in secrets.values),
+            _macs=Macs((hashlib.sha256(_SALT + b"signer" + secret).digest() for secret in secrets.values), "sha256"),
             _max_age=age,
             _time_zone=time_zone,
         )
@@ -100,7 +100,7 @@ class _DjangoReader(Reader):
             return None
         signed, _, signature = raw.rpartition(b":")
         # Compared as text, which has one spelling only, not by what it decodes to.
-        if not any(hmac.compare_digest(_signature(key, signed), signature) for key in self._keys):
+        if not any(hmac.compare_digest(encode_base64url(mac).encode(), signature) for mac in self._macs.of(signed)):
             return None
         payload, _, stamp = signed.rpartition(b":")
         created = _time_of(stamp)
@@ -129,10 +129,6 @@ class _DjangoReader(Reader):
             return int(moment.timestamp() * 1000)
         except (ValueError, OverflowError):  # no date; or one at an end of the calendar, beyond which its zone has to look
             return None
-
-
-def _signature(key: bytes, signed: bytes) -> bytes:
-    return encode_base64url(hmac.digest(key, signed, "sha256")).encode("ascii")
 
 
 def _time_of(stamp: bytes) -> int | None:

@@ -100,7 +100,8 @@ def fernet(
 ) -> Reader:
     """Cookies that are Fernet tokens around a JSON object, as applications of all kinds make them.
 
-    A session began when its token was made.
+    A session began when its token was made. aiohttp_session's cookies are such tokens too: for those take that reader, and where
+    both stand in one list, put it first.
 
     Args:
         key: as for ``cryptography.fernet.Fernet``: 32 bytes in base64url; or a list of them, as for ``MultiFernet``, 17 at most.

@@ -12,7 +12,10 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any, Final
 
+from cryptography.hazmat.primitives.ciphers import algorithms
+
 from clientsession._immutable import Immutable
+from clientsession._keys import KEY_PREFIX
 from clientsession._migration import OldSession, Reader
 from clientsession._token import decode_base64url
 from clientsession.errors import ConfigurationError
@@ -25,6 +28,7 @@ _VERSION: Final = "~2"  # after the seal: the content is the session itself
 _PIECES: Final = 8  # of a seal: prefix, password id, salt, iv, ciphertext, end, salt of the mac, mac
 _SALT: Final = re.compile(r"[0-9a-f]{64}")  # 256 bits, whose text is what salts
 _END: Final = re.compile(r"[1-9][0-9]{0,15}")  # milliseconds since 1970, as JavaScript writes a whole number
+_MAX_PASSWORD_ID: Final = 10**16 - 1
 _PASSWORD_ID: Final = re.compile(r"0|[1-9][0-9]{0,15}")  # iron-session takes numbers alone
 _KEY_BYTES: Final = 32  # of AES-256 and of the HMAC
 _ITERATIONS: Final = 1  # PBKDF2 with SHA-1 (RFC 8018): the form's own; a password is to be random
@@ -98,9 +102,13 @@ class IronSession(Reader):
         if len(pieces) != _PIECES - 1:
             return None
         prefix, password_id, salt, iv_text, ciphertext_text, end, mac_salt = pieces
-        password = self._passwords.by_id.get(password_id)
         iv, ciphertext, mac = (decode_base64url(piece) for piece in (iv_text, ciphertext_text, digest))
-        if prefix != _PREFIX or password is None or not _SALT.fullmatch(salt) or not _SALT.fullmatch(mac_salt):
+        if (
+            prefix != _PREFIX
+            or password_id not in self._passwords.by_id
+            or not _SALT.fullmatch(salt)
+            or not _SALT.fullmatch(mac_salt)
+        ):
             return None
         if iv is None or ciphertext is None or mac is None or len(iv) != BLOCK_BYTES:
             return None
@@ -108,20 +116,19 @@ class IronSession(Reader):
             return None
         # The mac is over all before its own salt.
         message = signed.rpartition("*")[0].encode("ascii")
-        if not hmac.compare_digest(mac, hmac.digest(_key(password, mac_salt), message, "sha256")):
+        if not hmac.compare_digest(mac, self._passwords.mac(password_id, mac_salt, message)):
             return None
         expires = min(int(end), now + LONGEST_MS) if end else None
-        plaintext = decrypt_cbc(_key(password, salt), iv, ciphertext)
+        plaintext = decrypt_cbc(self._passwords.aes(password_id, salt), iv, ciphertext)
         content: Any = None if plaintext is None else parse_stringified(plaintext)
         return old_session(content, created=None, expires=expires, now=now)
 
 
-def _key(password: bytes, salt: str) -> bytes:
-    return hashlib.pbkdf2_hmac("sha1", password, salt.encode("ascii"), _ITERATIONS, _KEY_BYTES)
-
-
 class _Passwords(Immutable):
-    """Passwords by number. Making them raises nothing, so that the caller can drop its own name for them first."""
+    """Passwords by number. Making them raises nothing, so that the caller can drop its own name for them first.
+
+    Nor has a frame that works with one it, or a key made from it, in a local variable.
+    """
 
     __slots__ = ("_problem", "by_id")
     _problem: str | None
@@ -136,13 +143,25 @@ class _Passwords(Immutable):
         for number, text in given.items():
             if problem is not None:
                 break
-            password_id = str(number) if type(number) is int else number
+            is_number = type(number) is int and 0 <= number <= _MAX_PASSWORD_ID
+            password_id = str(number) if is_number else number
             if not isinstance(password_id, str) or not _PASSWORD_ID.fullmatch(password_id) or password_id in by_id:
                 problem = "password must have whole numbers for keys, each once, as {1: …, 2: …}"
                 break
             problem = _problem(text)
             by_id[password_id] = b"" if problem else str(text).encode()
         self._freeze(by_id=by_id, _problem=problem)
+
+    def mac(self, password_id: str, salt: str, message: bytes) -> bytes:
+        """The HMAC of a message with the key that a password and a salt make."""
+        return hmac.digest(self._key(password_id, salt), message, "sha256")
+
+    def aes(self, password_id: str, salt: str) -> algorithms.AES:
+        """AES with the key that a password and a salt make."""
+        return algorithms.AES(self._key(password_id, salt))
+
+    def _key(self, password_id: str, salt: str) -> bytes:
+        return hashlib.pbkdf2_hmac("sha1", self.by_id[password_id], salt.encode("ascii"), _ITERATIONS, _KEY_BYTES)
 
     def check(self) -> None:
         """Tell what is wrong.
@@ -162,6 +181,8 @@ def _problem(password: object) -> str | None:
         units = len(password.encode("utf-16-le")) // 2
     except UnicodeEncodeError:
         return "a password must be text that UTF-8 can carry: write it anew"
+    if password.startswith(KEY_PREFIX):
+        return f"a password is a key of this library ({KEY_PREFIX}…): give the old site's own"
     if not _MIN_PASSWORD_CHARS <= units <= _MAX_PASSWORD_CHARS:
         return f"a password must have {_MIN_PASSWORD_CHARS} to {_MAX_PASSWORD_CHARS:,} characters: give the old site's own"
     return None

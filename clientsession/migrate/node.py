@@ -24,7 +24,7 @@ from clientsession._migration import OldSession, Reader
 from clientsession._session import DEFAULT_DURATION, MAX_DURATION, check_duration, read_clock
 from clientsession._token import decode_base64url, encode_base64url
 from clientsession.errors import ConfigurationError, SerializationError, SessionTooLargeError
-from clientsession.migrate._forms import MAX_SKEW_MS, Secrets, old_session
+from clientsession.migrate._forms import MAX_SKEW_MS, Macs, Secrets, old_session
 
 BLOCK_BYTES: Final = 16  # of AES (FIPS 197)
 LONGEST_MS: Final = MAX_DURATION // timedelta(milliseconds=1)
@@ -158,7 +158,7 @@ class NodeClientSessions(Reader):
         # An active user's createdAt is moved on by activeDuration whenever less than that is left, and may so be later than now.
         if created > now + MAX_SKEW_MS + max(0, 2 * self._active_ms - duration):
             return None
-        plaintext = decrypt_cbc(self._keys.encryption, iv, ciphertext)
+        plaintext = decrypt_cbc(self._keys.aes, iv, ciphertext)
         prefix = self._prefix
         if plaintext is None or not plaintext.startswith(prefix):
             return None
@@ -201,7 +201,7 @@ class NodeClientSessions(Reader):
                 f"{beyond[:_MAX_PATH_CHARS].removeprefix('.')} is an int beyond 53 bits, which JavaScript rounds; store it as text"
             )
         iv = os.urandom(BLOCK_BYTES)
-        ciphertext = _encrypt_cbc(self._keys.encryption, iv, self._prefix + body)
+        ciphertext = _encrypt_cbc(self._keys.aes, iv, self._prefix + body)
         times = str(created_ms), str(duration_ms)
         mac = self._mac(iv, ciphertext, *times)
         value = ".".join((encode_base64url(iv), encode_base64url(ciphertext), *times, encode_base64url(mac)))
@@ -219,16 +219,16 @@ class NodeClientSessions(Reader):
 
     def _mac(self, iv: bytes, ciphertext: bytes, created: str, duration: str) -> bytes:
         message = b".".join((iv, ciphertext, created.encode(), duration.encode()))
-        return hmac.digest(self._keys.signature, message, self._signature.hash)[: self._signature.kept]
+        return next(self._keys.macs.of(message))[: self._signature.kept]
 
 
 class _Keys(Immutable):
     """The two keys. Making them raises nothing, so that the caller can drop its own names for what they are made from first."""
 
-    __slots__ = ("_problem", "encryption", "signature")
+    __slots__ = ("_problem", "aes", "macs")
     _problem: str | None
-    encryption: bytes
-    signature: bytes
+    aes: algorithms.AES
+    macs: Macs
 
     def __init__(
         self, secret: object, encryption_key: object, signature_key: object, encryption: object, signature: object
@@ -249,7 +249,10 @@ class _Keys(Immutable):
             signature_key = hmac.digest(master, b"cookiesession-signature", "sha256")
         if problem is None:
             problem = _problem(encryption_key, signature_key, encryption, signature)
-        self._freeze(encryption=encryption_key, signature=signature_key, _problem=problem)
+        self._freeze(_problem=problem)
+        if problem is None and isinstance(encryption_key, bytes) and isinstance(signature_key, bytes):
+            macs = Macs((signature_key,), _SIGNATURES[str(signature)].hash)
+            self._freeze(aes=algorithms.AES(encryption_key), macs=macs)
 
     def check(self) -> None:
         """Tell what is wrong.
@@ -284,17 +287,17 @@ def _problem(encryption_key: object, signature_key: object, encryption: object, 
 # What iron-session's cookies have in common with these
 
 
-def decrypt_cbc(key: bytes, iv: bytes, ciphertext: bytes) -> bytes | None:
+def decrypt_cbc(aes: algorithms.AES, iv: bytes, ciphertext: bytes) -> bytes | None:
     """The plaintext of AES-CBC with PKCS #7 padding (RFC 5652, 6.3), or None; for what is authentic, since an answer tells of it.
 
     Args:
-        key: 16, 24 or 32 bytes.
+        aes: with its key.
         iv: 16 bytes.
         ciphertext: of any length.
     """
     if not ciphertext or len(ciphertext) % BLOCK_BYTES:
         return None
-    decryptor = Cipher(algorithms.AES(key), modes.CBC(iv)).decryptor()
+    decryptor = Cipher(aes, modes.CBC(iv)).decryptor()
     padded = decryptor.update(ciphertext) + decryptor.finalize()
     count = padded[-1]
     if not 1 <= count <= BLOCK_BYTES or not padded.endswith(bytes((count,)) * count):
@@ -302,9 +305,9 @@ def decrypt_cbc(key: bytes, iv: bytes, ciphertext: bytes) -> bytes | None:
     return padded[:-count]
 
 
-def _encrypt_cbc(key: bytes, iv: bytes, plaintext: bytes) -> bytes:
+def _encrypt_cbc(aes: algorithms.AES, iv: bytes, plaintext: bytes) -> bytes:
     count = BLOCK_BYTES - len(plaintext) % BLOCK_BYTES
-    encryptor = Cipher(algorithms.AES(key), modes.CBC(iv)).encryptor()
+    encryptor = Cipher(aes, modes.CBC(iv)).encryptor()
     return encryptor.update(plaintext + bytes((count,)) * count) + encryptor.finalize()
 
 

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from clientsession._migration import OldSession, Reader
 from clientsession._token import MAX_TIME_MS, decode_base64url
-from clientsession.migrate._forms import Secrets, as_ascii, bytes_of, check_digest, milliseconds_of, old_session, parse_json
+from clientsession.migrate._forms import Macs, Secrets, as_ascii, bytes_of, check_digest, milliseconds_of, old_session, parse_json
 
 _TIMEOUT: Final = timedelta(seconds=1200)  # Pyramid's default
 
@@ -71,8 +71,7 @@ class _PyramidReader(Reader):
     """Verifies a signature that stands before the JSON it is of."""
 
     may_look_like_ours = True  # base64url from end to end, and its first byte is one of a signature: any
-    _key: bytes
-    _digest: str
+    _macs: Macs
     _digest_bytes: int
     _timeout: int | None
 
@@ -93,8 +92,7 @@ class _PyramidReader(Reader):
         check_digest("hashalg", hashalg)
         limit = milliseconds_of("timeout", timeout, until)
         self._freeze(
-            _key=salt + secrets.values[0],
-            _digest=hashalg,
+            _macs=Macs((salt + secret for secret in secrets.values), hashalg),
             _digest_bytes=hashlib.new(hashalg).digest_size,
             _timeout=limit,
         )
@@ -105,7 +103,7 @@ class _PyramidReader(Reader):
         if data is None:
             return None
         signature, body = data[: self._digest_bytes], data[self._digest_bytes :]
-        if not hmac.compare_digest(hmac.digest(self._key, body, self._digest), signature):
+        if not any(hmac.compare_digest(mac, signature) for mac in self._macs.of(body)):
             return None
         state = parse_json(body)
         if not isinstance(state, list) or len(state) != 3:

@@ -19,6 +19,7 @@ from clientsession._migration import OldSession, Reader
 from clientsession._token import decode_base64url, encode_base64url
 from clientsession.errors import ConfigurationError
 from clientsession.migrate._forms import (
+    Macs,
     Secrets,
     as_ascii,
     bytes_of,
@@ -190,8 +191,7 @@ def starlette(
 class _TimedReader(Reader):
     """Verifies ``payload.time.signature``; what the payload is, its subclasses know."""
 
-    _keys: tuple[bytes, ...]
-    _digest: str
+    _macs: Macs
     _max_age: int | None
     _content: Callable[[bytes], Any]
     """What an authentic payload holds, or None."""
@@ -217,11 +217,8 @@ class _TimedReader(Reader):
         check_digest("digest_method", digest_method)
         salt_bytes = bytes_of("salt", salt)
         age = milliseconds_of("max_age", max_age, until)
-        self._freeze(
-            _keys=tuple(derive(digest_method, salt_bytes, secret) for secret in secrets.values),
-            _digest=digest_method,
-            _max_age=age,
-        )
+        keys = (derive(digest_method, salt_bytes, secret) for secret in secrets.values)
+        self._freeze(_macs=Macs(keys, digest_method), _max_age=age)
 
     def read(self, value: str, now: int) -> OldSession | None:
         raw = as_ascii(value)
@@ -229,7 +226,7 @@ class _TimedReader(Reader):
             return None
         signed, _, signature = raw.rpartition(b".")
         # Compared as text, which has one spelling only, not by what it decodes to.
-        if not any(hmac.compare_digest(self._signature(key, signed), signature) for key in self._keys):
+        if not any(hmac.compare_digest(encode_base64url(mac).encode(), signature) for mac in self._macs.of(signed)):
             return None
         payload, _, stamp = signed.rpartition(b".")
         created = _time_of(stamp)
@@ -237,9 +234,6 @@ class _TimedReader(Reader):
             return None
         expires = None if self._max_age is None else created + self._max_age
         return old_session(self._content(payload), created=created, expires=expires, now=now)
-
-    def _signature(self, key: bytes, signed: bytes) -> bytes:
-        return encode_base64url(hmac.digest(key, signed, self._digest)).encode("ascii")
 
 
 def _time_of(stamp: bytes) -> int | None:
