@@ -30,7 +30,7 @@ KEY_BYTES: Final = 32
 NONCE_BYTES: Final = 24
 _PREFIX_BYTES: Final = 12  # of an XAES nonce: what the key of its AES-GCM is made from; the rest is the nonce of that
 # How long a sealer stays with one prefix, and so with one AES-GCM key. The other 12 bytes are random for each token: of 2^16, two
-# are alike with a probability of 2^-65, where NIST SP 800-38D, 8.3, allows 2^-32 for a key (docs/SPEC.md, section 9).
+# are alike with a probability of 2^-65, where NIST SP 800-38D, 8.3, allows 2^-32 for a key (docs/SPEC.md, section 3).
 _TOKENS_PER_PREFIX: Final = 1 << 16
 _SECONDS_PER_PREFIX: Final = 3600.0
 _SUBKEYS_HELD: Final = 256  # for opening, of about 1 KB each: what 10 processes seal in a day

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
+import time
+from collections import Counter
 from typing import Any
 
 import pytest
@@ -206,3 +209,82 @@ def test_the_second_implementation_seals_the_same(suite: Suite) -> None:
     for length in (0, 1, 64, 1000):
         sealed = new_cipher(suite, key).seal(NONCE, bytes(length), b"data")
         assert sealed == reference.aead_seal(suite, key, NONCE, bytes(length), b"data")
+
+
+# The part of a nonce that XAES keeps, and the keys it has at hand
+
+
+def xaes() -> Any:
+    return new_cipher(Suite.XAES_256_GCM, bytes(range(32)))
+
+
+def test_a_prefix_is_kept_for_65_536_tokens() -> None:
+    cipher = xaes()
+    prefixes = [cipher.nonce()[:12] for _ in range(3 * 65_536 + 1)]
+    runs = [len(list(run)) for _, run in itertools.groupby(prefixes)]
+    assert runs == [65_536, 65_536, 65_536, 1]
+    assert len(set(prefixes)) == 4
+
+
+def test_a_prefix_is_kept_for_an_hour() -> None:
+    cipher = xaes()
+    before = time.monotonic()
+    first = cipher.nonce()[:12]
+    prefix, gcm, count, until = cipher._subkeys.sealing
+    assert before + 3600 <= until <= time.monotonic() + 3600
+    cipher._subkeys.sealing = prefix, gcm, count, time.monotonic() + 60
+    assert cipher.nonce()[:12] == first
+    cipher._subkeys.sealing = prefix, gcm, count, time.monotonic()
+    assert cipher.nonce()[:12] != first
+
+
+def test_two_ciphers_of_one_key_have_prefixes_of_their_own() -> None:
+    assert xaes().nonce()[:12] != xaes().nonce()[:12]
+
+
+def test_what_is_at_hand_makes_no_other_bytes() -> None:
+    """Sealed under the kept prefix, one kept before, and one never seen, all as by the second implementation."""
+    cipher = xaes()
+    first = cipher.nonce()
+    cipher._subkeys.sealing = None
+    kept = cipher.nonce()
+    for nonce in (first, kept, NONCE):
+        for text in (b"one", b"two"):
+            sealed = cipher.seal(nonce, text, b"data")
+            assert sealed == reference.aead_seal(1, bytes(range(32)), nonce, text, b"data")
+            assert cipher.open(nonce, sealed, b"data") == cipher.open(nonce, sealed, b"data") == text
+            assert cipher.open(nonce, sealed, b"Data") is None
+            assert xaes().open(nonce, sealed, b"data") == text
+
+
+def test_keys_of_authentic_tokens_alone_are_kept() -> None:
+    cipher = xaes()
+    for number in range(1000):
+        nonce = number.to_bytes(12, "big") + bytes(12)
+        assert cipher.open(nonce, bytes(32), b"") is None
+    assert cipher._subkeys._younger == {}
+
+
+def test_512_keys_at_most_are_kept_and_those_in_use_stay() -> None:
+    cipher = xaes()
+    tokens = []
+    for number in range(2000):
+        nonce = number.to_bytes(12, "big") + bytes(12)
+        tokens.append((nonce, new_cipher(Suite.XAES_256_GCM, bytes(range(32))).seal(nonce, b"text", b"")))
+    derived = Counter[bytes]()
+
+    class Counting(type(cipher)):  # type: ignore[misc]
+        __slots__ = ()
+
+        def _gcm(self, nonce: bytes) -> AESGCM:
+            derived[nonce[:12]] += 1
+            return super()._gcm(nonce)  # type: ignore[no-any-return]
+
+    counting = Counting(bytes(range(32)))
+    for nonce, sealed in tokens:
+        assert counting.open(nonce, sealed, b"") == b"text"
+        assert counting.open(*tokens[0], b"") == b"text"
+        assert len(counting._subkeys._younger) + len(counting._subkeys._older) <= 512
+    assert set(derived.values()) == {1}, "the first is asked for all the time, and made once"
+    assert counting.open(*tokens[1], b"") == b"text"
+    assert derived[tokens[1][0][:12]] == 2, "the second was not asked for again, and had to go"
