@@ -65,26 +65,25 @@ class _Subkeys:
     it is full. Threads need no lock: each step reads or replaces one whole, and what gets lost is made again.
     """
 
-    __slots__ = ("_older", "_younger", "sealing")
+    __slots__ = ("_older", "sealing", "younger")
 
     def __init__(self) -> None:
         self.sealing: tuple[bytes, AESGCM, Callable[[], int], float] | None = None
-        self._younger: dict[bytes, AESGCM] = {}
+        self.younger: dict[bytes, AESGCM] = {}
         self._older: dict[bytes, AESGCM] = {}
 
-    def get(self, prefix: bytes) -> AESGCM | None:
-        gcm = self._younger.get(prefix)
-        if gcm is None:
-            gcm = self._older.get(prefix)
-            if gcm is not None:
-                self.keep(prefix, gcm)
+    def older(self, prefix: bytes) -> AESGCM | None:
+        """One that is not in the younger generation, and then is."""
+        gcm = self._older.get(prefix)
+        if gcm is not None:
+            self.keep(prefix, gcm)
         return gcm
 
     def keep(self, prefix: bytes, gcm: AESGCM) -> None:
         """Keep the key of a token that was authentic: of others a client can make as many as it likes."""
-        if len(self._younger) >= _SUBKEYS_HELD:
-            self._older, self._younger = self._younger, {}
-        self._younger[prefix] = gcm
+        if len(self.younger) >= _SUBKEYS_HELD:
+            self._older, self.younger = self.younger, {}
+        self.younger[prefix] = gcm
 
 
 class _Xaes256Gcm(Immutable):
@@ -119,15 +118,16 @@ class _Xaes256Gcm(Immutable):
         return self._gcm(nonce).encrypt(nonce[_PREFIX_BYTES:], plaintext, aad)
 
     def open(self, nonce: bytes, ciphertext: bytes, aad: bytes) -> bytes | None:
-        prefix = nonce[:_PREFIX_BYTES]
-        known = self._subkeys.get(prefix)
-        gcm = self._gcm(nonce) if known is None else known
+        prefix, rest = nonce[:_PREFIX_BYTES], nonce[_PREFIX_BYTES:]
         try:
-            plaintext = gcm.decrypt(nonce[_PREFIX_BYTES:], ciphertext, aad)
+            known = self._subkeys.younger.get(prefix) or self._subkeys.older(prefix)
+            if known is not None:
+                return known.decrypt(rest, ciphertext, aad)
+            gcm = self._gcm(nonce)
+            plaintext = gcm.decrypt(rest, ciphertext, aad)
         except InvalidTag:
             return None
-        if known is None:
-            self._subkeys.keep(prefix, gcm)
+        self._subkeys.keep(prefix, gcm)
         return plaintext
 
 

@@ -245,7 +245,10 @@ class Codec(Immutable):
             hint = "; decode them as ASCII first" if isinstance(token, (bytes, bytearray)) else ""
             raise TypeError(f"a token is a str, not {type(token).__name__}{hint}")
         frame, key = self._find(token, self._bind(self.keyring._snapshot()))
-        return self._open(frame, key, self._rules, lambda: read_clock(self.clock))
+        opened = self._opened(frame, key, self._rules, lambda: read_clock(self.clock))
+        if isinstance(opened, Session):
+            return opened
+        raise opened
 
     # For jars, in this package: the steps of both
 
@@ -298,19 +301,8 @@ class Codec(Immutable):
         origin = Origin(self._scope, None, None, body, body, deflated=False)
         return Session(old.content, rules, clock, created, expires, None, lifetime.ephemeral, origin)
 
-    def _open(self, frame: Frame, key: BoundKey, rules: Rules, clock: Callable[[], int]) -> Session:
-        """Open a frame with the key it names.
-
-        Raises:
-            TokenError: see :meth:`decode`.
-        """
-        opened = self._opened(frame, key, rules, clock)
-        if isinstance(opened, Session):
-            return opened
-        raise opened
-
     def _opened(self, frame: Frame, key: BoundKey, rules: Rules, clock: Callable[[], int]) -> Session | TokenError:
-        """The session, or the error to raise: the frames in which the content stands are then not part of its traceback."""
+        """The session in a frame, or the error to raise: the frames in which its content stands are then not part of a traceback."""
         plaintext = key.cipher.open(frame.nonce, frame.ciphertext, key.aad)
         if plaintext is None:
             return ForgedTokenError(4)

@@ -154,10 +154,11 @@ class AnyJar(Immutable):
             return Refusal(Reason.AMBIGUOUS, None, 0)
         opened: list[Session] = []
         for frame, key in candidates:
-            try:
-                opened.append(codec._open(frame, key, self._rules, clock))
-            except TokenError as error:
-                refusals.append(Refusal(error.reason, key.key_id, error.question))
+            session = codec._opened(frame, key, self._rules, clock)
+            if isinstance(session, Session):
+                opened.append(session)
+            else:
+                refusals.append(Refusal(session.reason, key.key_id, session.question))
         # Of a cookie that is the host's own, whatever somebody put beside it under an old name takes nothing away.
         if not (opened and self._is_host_only):
             foreign |= self._old_candidates(old, bound)

@@ -7,6 +7,7 @@ checked against a time, and a body is bytes.
 from __future__ import annotations
 
 import binascii
+import struct
 import zlib
 from typing import Final, NamedTuple
 
@@ -20,6 +21,7 @@ TIME_BYTES: Final = 6
 MAX_TIME_MS: Final = (1 << 8 * TIME_BYTES) - 1  # the year 10889
 HEADER_BYTES: Final = 1 + KEY_ID_BYTES  # suite and key id, the only bytes looked at before authentication
 PLAINTEXT_OVERHEAD_BYTES: Final = 1 + 2 * TIME_BYTES
+_OVERHEAD: Final = struct.Struct(">BHIHI")  # flags and the two times, each in two parts
 MIN_CHARS: Final = (HEADER_BYTES + NONCE_BYTES + TAG_BYTES) * 4 // 3  # 60: a frame around no plaintext
 MAX_BODY_BYTES: Final = 64 * 1024  # what a deflated body may grow to: bounds the memory a token of 4 KB can claim
 
@@ -122,7 +124,7 @@ def unpack(plaintext: bytes) -> Sealed | None:
     """Take the authenticated plaintext apart; None where it is cut short, or has a flag this version does not know."""
     if len(plaintext) < PLAINTEXT_OVERHEAD_BYTES:
         return None
-    flags = plaintext[0]
+    flags, created_high, created_low, expires_high, expires_low = _OVERHEAD.unpack_from(plaintext)
     if flags & ~_KNOWN_FLAGS:
         return None
     end = PLAINTEXT_OVERHEAD_BYTES
@@ -133,8 +135,8 @@ def unpack(plaintext: bytes) -> Sealed | None:
             return None
         end += ID_BYTES
     return Sealed(
-        int.from_bytes(plaintext[1 : 1 + TIME_BYTES], "big"),
-        int.from_bytes(plaintext[1 + TIME_BYTES : PLAINTEXT_OVERHEAD_BYTES], "big"),
+        created_high << 32 | created_low,
+        expires_high << 32 | expires_low,
         session_id,
         flags & _EPHEMERAL != 0,
         flags & _DEFLATED != 0,

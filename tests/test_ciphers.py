@@ -262,7 +262,7 @@ def test_keys_of_authentic_tokens_alone_are_kept() -> None:
     for number in range(1000):
         nonce = number.to_bytes(12, "big") + bytes(12)
         assert cipher.open(nonce, bytes(32), b"") is None
-    assert cipher._subkeys._younger == {}
+    assert cipher._subkeys.younger == {}
 
 
 def test_512_keys_at_most_are_kept_and_those_in_use_stay() -> None:
@@ -284,7 +284,7 @@ def test_512_keys_at_most_are_kept_and_those_in_use_stay() -> None:
     for nonce, sealed in tokens:
         assert counting.open(nonce, sealed, b"") == b"text"
         assert counting.open(*tokens[0], b"") == b"text"
-        assert len(counting._subkeys._younger) + len(counting._subkeys._older) <= 512
+        assert len(counting._subkeys.younger) + len(counting._subkeys._older) <= 512
     assert set(derived.values()) == {1}, "the first is asked for all the time, and made once"
     assert counting.open(*tokens[1], b"") == b"text"
     assert derived[tokens[1][0][:12]] == 2, "the second was not asked for again, and had to go"
