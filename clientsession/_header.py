@@ -34,7 +34,9 @@ _TAKEN: Final = frozenset(
         *("max-forwards", "origin", "pragma", "prefer", "priority", "proxy", "range", "referer", "referrer-policy", "refresh"),
         *("retry-after", "server", "server-timing", "set-cookie", "status", "strict-transport-security", "te", "trailer"),
         *("transfer-encoding", "upgrade", "user-agent", "vary", "via", "warning", "www-authenticate", "x-content-type-options"),
-        *("x-frame-options", "x-real-ip", "x-sendfile"),
+        *("x-frame-options", "x-real-ip", "x-sendfile", "cookie2", "set-cookie2", "http2-settings", "nel", "permissions-policy"),
+        *("report-to", "timing-allow-origin", "traceparent", "x-correlation-id", "x-http-method-override", "x-original-url"),
+        *("x-request-id", "x-rewrite-url", "x-xss-protection"),
     }
 )
 _TAKEN_PREFIXES: Final = ("accept-", "access-control-", "content-", "if-", "proxy-", "sec-", "x-accel-", "x-forwarded-")

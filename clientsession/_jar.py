@@ -131,25 +131,19 @@ class AnyJar(Immutable):
         """The session of the tokens that came, or of what other systems left, or why there is none.
 
         Args:
-            values: under this jar's own name; one that is no token of ours may be of another system's.
-            old: under the names of other systems.
+            values: under this jar's own name.
+            old: under the names of other systems' cookies, of which this jar's may be one.
             clock: of this request.
             bound: the keys of this request.
         """
         codec = self.codec
         candidates: list[tuple[Frame, BoundKey]] = []
-        foreign: dict[tuple[str, str], list[Reader]] = {}
         refusals: list[Refusal] = []
         for value in dict.fromkeys(values):  # the same value twice is one
             try:
                 candidates.append(codec._find(value, bound))
             except TokenError as error:
                 refusals.append(Refusal(error.reason, None, error.question))
-                is_foreign = error.reason is Reason.MALFORMED
-                readers = [reader for reader in self._readers if reader.cookie_name == codec.name]
-                readers = [reader for reader in readers if is_foreign or reader.may_look_like_ours]
-                if readers:
-                    foreign[codec.name, value] = readers
         if len(candidates) > MAX_CANDIDATES:
             return Refusal(Reason.AMBIGUOUS, None, 0)
         opened: list[Session] = []
@@ -161,7 +155,7 @@ class AnyJar(Immutable):
                 refusals.append(Refusal(session.reason, key.key_id, session.question))
         # Of a cookie that is the host's own, whatever somebody put beside it under an old name takes nothing away.
         if not (opened and self._is_host_only):
-            foreign |= self._old_candidates(old, bound)
+            foreign = self._old_candidates(old, bound)
             if len(candidates) + len(foreign) > MAX_CANDIDATES:
                 return Refusal(Reason.AMBIGUOUS, None, 0)
             migrated, over = self._migrated(foreign, clock)

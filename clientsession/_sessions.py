@@ -32,11 +32,11 @@ _logger: Final = logging.getLogger("clientsession")
 
 @dataclass(frozen=True, slots=True)
 class _Visit:
-    """One jar that this request has used: its session, its keys, and how many cookies, of how many bytes, came for it."""
+    """One jar that this request has used: its session, its keys, and whether something, of how many bytes, came for it."""
 
     session: Session
     bound: BoundRing
-    sent: int
+    has_sent: bool
     sent_bytes: int
     extended: bool
     former: tuple[tuple[str, str], ...]
@@ -59,7 +59,7 @@ class JarTable:
         ConfigurationError: no jar, something else than a jar, or two of one name, cookie name or header.
     """
 
-    __slots__ = ("by_name", "cookie_names", "headers", "scanned")
+    __slots__ = ("by_name", "headers", "scanned", "taken")
 
     def __init__(self, jars: Iterable[AnyJar]) -> None:
         if isinstance(jars, AnyJar):
@@ -98,8 +98,8 @@ class JarTable:
                     f"the jar {jar.name!r}: give that jar another cookie_name"
                 )
         self.by_name = by_name
-        self.cookie_names = frozenset(cookie_names)
-        self.scanned = self.cookie_names | readers.keys()
+        self.scanned = frozenset(cookie_names | readers.keys())
+        self.taken = self.scanned | {f"{name}:" for name in headers}  # no cookie's name has a colon
         self.headers = frozenset(jar.header for jar in by_name.values() if isinstance(jar, HeaderJar))
 
     def __iter__(self) -> Iterator[AnyJar]:
@@ -195,8 +195,13 @@ class Sessions:
         Raises:
             SerializationError: a session holds something that is no JSON.
             SessionTooLargeError: a session takes more than 4,096 bytes with its cookie's name.
+            ConfigurationError: the session of a header jar is to be sent too.
         """
-        return [value for name, value in self.commit_headers() if name == SET_COOKIE]
+        is_first = self._answers is None
+        answers = self.commit_headers()
+        if is_first and not all(name == SET_COOKIE for name, _ in answers):
+            raise ConfigurationError("a HeaderJar answers with a header of its own: call commit_headers(), and send all it gives")
+        return [value for name, value in answers if name == SET_COOKIE]
 
     def commit_headers(self) -> list[tuple[str, str]]:
         """As :meth:`commit`, with all response headers to send as pairs: ``Set-Cookie``, and those of header jars.
@@ -251,6 +256,8 @@ class Sessions:
         to open.
         """
         answer = self._own_answer(jar, visit)
+        if not isinstance(jar, Jar):
+            return replace(answer, held_bytes=0)  # which counts cookies
         if answer.headers:
             return replace(answer, headers=(*visit.former, *visit.old, *answer.headers))
         if visit.session._refusal is Reason.AMBIGUOUS:
@@ -265,7 +272,7 @@ class Sessions:
         session = visit.session
         origin = session._origin
         if not session and session._id is None:
-            if origin is not None or (session._destroyed and visit.sent):
+            if origin is not None or (session._destroyed and visit.has_sent):
                 return _Answer((jar._deletion(),), Event(EventKind.DELETED, jar.name))
             return _Answer()
         body, deflated, changed = jar.codec._write(session)
@@ -324,13 +331,13 @@ class Sessions:
             session = jar._new(lambda: now, None if opened is None else opened.reason)
             if opened is not None:
                 self._tell(jar, Event(EventKind.REFUSED, name, opened.reason, opened.key_id, sent_bytes))
-        sent = 1 if values is None else len(values) + sum(map(len, self._old_values(jar).values()))
-        visit = self._visits[name] = _Visit(session, bound, sent, sent_bytes, extended, *self._elsewhere(jar))
+        has_sent = values is None or bool(values or self._old_values(jar))
+        visit = self._visits[name] = _Visit(session, bound, has_sent, sent_bytes, extended, *self._elsewhere(jar))
         return visit
 
     def _old_values(self, jar: AnyJar) -> dict[str, list[str]]:
-        """What came under the names of other systems' cookies that the jar reads, beside its own."""
-        names = dict.fromkeys(reader.cookie_name for reader in jar._readers if reader.cookie_name != jar.codec.name)
+        """What came under the names of other systems' cookies that the jar reads."""
+        names = dict.fromkeys(reader.cookie_name for reader in jar._readers)
         return {name: self._cookies()[name] for name in names if name in self._cookies()}
 
     def _elsewhere(self, jar: AnyJar) -> tuple[tuple[tuple[str, str], ...], tuple[tuple[str, str], ...]]:
@@ -376,7 +383,7 @@ class Sessions:
     def _warn_of_size(self, used_bytes: int) -> None:
         if not used_bytes:  # nothing of the client's opened: its junk fills no log
             return
-        unused = [jar for name, jar in self._jars.items() if name not in self._visits]
+        unused = [jar for name, jar in self._jars.items() if isinstance(jar, Jar) and name not in self._visits]
         total = used_bytes + sum(jar._name_bytes + len(value) for jar in unused for value in self._values(jar) or ())
         if total > LARGE_REQUEST_BYTES:
             self._warn(
@@ -411,9 +418,15 @@ def _wanted(names: frozenset[str], headers: Mapping[str, str] | None) -> dict[st
         return {}
     if headers is None:
         raise ConfigurationError("there is a HeaderJar: give the request's headers, Sessions(jars, cookie_header, headers=…)")
-    by_name = {name.lower(): value for name, value in headers.items()}
-    found = {name: by_name.get(name.lower()) or "" for name in names}
-    for name, value in found.items():
+    if not isinstance(headers, Mapping):
+        raise TypeError(f"headers must be a mapping of names to values, not {type(headers).__name__}")
+    lines: dict[str, list[str]] = {name.lower(): [] for name in names}
+    for name, value in headers.items():  # a framework's mapping gives each line of a name by itself
+        if not isinstance(name, str):
+            raise TypeError(f"a header's name must be a str, not {type(name).__name__}; decode bytes as Latin-1")
+        if name.lower() not in lines or value is None:
+            continue
         if not isinstance(value, str):
             raise TypeError(f"the header {name} must be a str or None, not {type(value).__name__}; decode bytes as Latin-1")
-    return found
+        lines[name.lower()].append(value)
+    return {name: ", ".join(lines[name.lower()]) for name in names}  # RFC 9110, 5.3

@@ -173,15 +173,16 @@ class _RequestSessions(Sessions):
 
     def _refuse_shared_names(self, outer: _RequestSessions) -> None:
         names = [name for name in self._jars if name in outer]
-        cookie_names = self._scanned & outer._all_scanned()
-        if names or cookie_names:
+        shared = self._middleware._jars.taken & outer._all_taken()
+        if names or shared:
             raise ConfigurationError(
-                f"two nested SessionMiddlewares share the jars or cookies {', '.join(sorted({*names, *cookie_names}))}: rename "
+                f"two nested SessionMiddlewares share the jars, cookies or headers {', '.join(sorted({*names, *shared}))}: rename "
                 "one, or wrap the application once with all its jars"
             )
 
-    def _all_scanned(self) -> frozenset[str]:
-        return self._scanned | (self._outer._all_scanned() if self._outer is not None else frozenset())
+    def _all_taken(self) -> frozenset[str]:
+        taken = self._middleware._jars.taken
+        return taken | self._outer._all_taken() if self._outer is not None else taken
 
     def __getitem__(self, name: str) -> Session:
         if self._outer is not None and name not in self._jars:
@@ -290,7 +291,7 @@ def _keep_private(headers: list[tuple[str, str]], warn: Callable[..., None], *, 
     if shared:
         warn(
             "shared cache",
-            "the response sets a session cookie and says Cache-Control: %s, which would let a cache give the cookie to others; "
+            "the response carries a session and says Cache-Control: %s, which would let a cache give the session to others; "
             "it was taken out. Set no such header where a session is written%s",
             ", ".join(shared)[:_MAX_SHOWN_CHARS],
         )

@@ -20,6 +20,7 @@ import waitress
 import webob
 from hypothesis import given
 from hypothesis import strategies as st
+from webob.multidict import MultiDict
 
 from clientsession import (
     Codec,
@@ -771,6 +772,17 @@ def test_a_secure_connection_is_not_asked_for(jar: HeaderJar, caplog: pytest.Log
     assert caplog.text == ""
 
 
+def test_a_cookie_that_goes_out_over_plain_http_beside_a_header_is_warned_of(
+    jar: HeaderJar, ring: Keyring, caplog: pytest.LogCaptureFixture
+) -> None:
+    def signs_in_on_the_web(sessions: Sessions) -> None:
+        sessions["session"]["user"] = 7
+
+    exchange = serve(SessionMiddleware(writes(signs_in_on_the_web), [jar, Jar("session", ring)]), make_environ(scheme="http"))
+    assert len(exchange.values("Set-Cookie")) == 1
+    assert [record.getMessage().partition(" was set")[0] for record in caplog.records] == ["the Secure cookie session"]
+
+
 def test_cookie_jars_and_header_jars_serve_one_application(jar: HeaderJar, ring: Keyring) -> None:
     def both(sessions: Sessions) -> None:
         sessions["session"]["n"] = sessions["session"].get("n", 0) + 1
@@ -833,8 +845,69 @@ def test_a_sub_request_starts_afresh(jar: HeaderJar) -> None:
 
 
 def test_a_cookie_header_of_any_size_is_nothing_to_a_header_jar(jar: HeaderJar) -> None:
-    exchange = serve(SessionMiddleware(writes(reads, signs_in), [jar]), signed_in(jar, cookie="a=" + "b" * 100_000))
-    assert ours(exchange) == {"Cache-Control": ["private"], "Vary": [jar.header]}
+    for header in ("a=" + "b" * 100_000, "; ".join(f"api={number}" for number in range(5_000))):
+        exchange = serve(SessionMiddleware(writes(reads, signs_in), [jar]), signed_in(jar, cookie=header))
+        assert ours(exchange) == {"Cache-Control": ["private"], "Vary": [jar.header]}
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        MultiDict([("X-Session-Token", "{one}"), ("x-session-token", "{other}")]),
+        {"X-Session-Token": "{one}", "x-session-token": "{other}"},
+        {"X-Session-Token": "{one}, {other}"},
+    ],
+)
+def test_lines_that_a_mapping_gives_one_by_one_are_ambiguous_like_joined_ones(headers: Any, ring: Keyring) -> None:
+    jar = HeaderJar("api", ring)
+    tokens = {"one": jar.codec.encode({"user": 1}), "other": jar.codec.encode({"user": 2})}
+    given = MultiDict([(name, value.format(**tokens)) for name, value in headers.items()])
+    sessions = Sessions([jar], None, headers=given)
+    assert sessions["api"] == {}
+    assert sessions["api"].refusal is Reason.AMBIGUOUS
+
+
+@pytest.mark.parametrize(
+    ("headers", "message"),
+    [
+        ([("X-Session-Token", "a")], "headers must be a mapping of names to values, not list"),
+        ({b"x-session-token": b"a"}, "a header's name must be a str, not bytes"),
+        ({"X-Session-Token": b"a"}, "the header X-Session-Token must be a str or None, not bytes"),
+    ],
+)
+def test_headers_of_another_kind_are_a_mistake_and_no_missing_session(headers: Any, message: str, ring: Keyring) -> None:
+    with pytest.raises(TypeError, match=message):
+        Sessions([HeaderJar("api", ring)], None, headers=headers)
+
+
+def test_commit_tells_where_a_header_is_to_be_sent_too(ring: Keyring) -> None:
+    jars = [HeaderJar("api", ring), Jar("session", ring)]
+    sessions = Sessions(jars, None, headers={})
+    sessions["session"]["user"] = 7
+    assert len(sessions.commit()) == 1
+    sessions = Sessions(jars, None, headers={})
+    sessions["api"]["user"] = 7
+    with pytest.raises(ConfigurationError, match="call commit_headers"):
+        sessions.commit()
+    assert [name for name, _ in sessions.commit_headers()] == ["X-Session-Token"]
+
+
+@pytest.mark.parametrize("answer", ["X-Session-Token", "X-Fresh"])
+def test_nested_middlewares_share_no_header(answer: str, ring: Keyring) -> None:
+    inner = SessionMiddleware(writes(reads), [HeaderJar("api", ring, header="X-Inner", answer_header=answer)])
+    for outer in (HeaderJar("outer", ring, header=answer.upper()), HeaderJar("outer", ring, header="x-inner")):
+        with pytest.raises(ConfigurationError, match="share the jars, cookies or headers x-"):
+            serve(SessionMiddleware(inner, [outer]))
+
+
+def test_a_header_and_a_cookie_are_not_added_up(ring: Keyring, caplog: pytest.LogCaptureFixture) -> None:
+    """They come in two fields of the request, and each has its own limit."""
+    api, web = HeaderJar("api", ring), Jar("session", ring)
+    content = {"pad": "x" * 2_800}
+    sessions = Sessions([api, web], f"session={web.codec.encode(content)}", headers={api.header: api.codec.encode(content)})
+    assert sessions["api"] == sessions["session"] == content
+    assert sessions.commit_headers() == []
+    assert caplog.text == ""
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -981,6 +1054,7 @@ def test_what_is_no_header_s_name_is_refused(option: str, name: Any) -> None:
 TAKEN = [
     *("Cookie", "Set-Cookie", "Vary", "Cache-Control", "Content-Type", "Content-Length", "Content-Anything", "Host", "Status"),
     *("Connection", "Keep-Alive", "TE", "Trailer", "Transfer-Encoding", "Upgrade", "Proxy-Authorization", "Proxy-Authenticate"),
+    *("Set-Cookie2", "X-Original-URL", "X-Request-ID", "traceparent", "Permissions-Policy", "X-HTTP-Method-Override"),
     *("Proxy", "X-Forwarded-For", "X-Real-IP", "X-Accel-Redirect", "X-Sendfile", "If-None-Match", "Range", "ETag", "Location"),
     *("Accept", "Accept-Language", "Origin", "Referer", "User-Agent", "Sec-Fetch-Site", "Access-Control-Allow-Origin"),
     *("WWW-Authenticate", "Date", "Server", "Forwarded", "Expect", "Pragma", "Refresh", "Link", "cookie", "COOKIE", "vary"),

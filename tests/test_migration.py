@@ -564,7 +564,7 @@ def test_nor_do_those_of_two_nested_middlewares(outer: str, inner: Reader) -> No
 
     nested = SessionMiddleware(application, [Jar("session", RING, migrate_from=[inner])])
     app = SessionMiddleware(nested, [Jar("outer", RING, cookie_name=outer)])
-    with pytest.raises(ConfigurationError, match=f"share the jars or cookies {outer}"):
+    with pytest.raises(ConfigurationError, match=f"share the jars, cookies or headers {outer}"):
         app(make_environ(), lambda *_: None)
 
 
@@ -681,6 +681,51 @@ def test_a_write_that_makes_it_small_enough_moves_it() -> None:
     sessions = site.request(f"old={old(LARGE)}")
     sessions["session"]["pad"] = ""
     assert names_of(sessions.commit()) == ["-old", "session"]
+
+
+def test_one_that_just_fits_is_moved() -> None:
+    site = Site(Old(), cookie_name="basket")
+    room = 4096 - len(site.jar.cookie_name) - len(site.jar.codec.encode({"pad": ""}))
+    sizes = {}
+    for extra in range(-3, 4):
+        content = {"pad": "x" * (room * 3 // 4 + extra)}
+        found, set_cookies = site.read(f"old={old(content)}")
+        assert found == content
+        if set_cookies:
+            sizes[extra] = len(cookie_of(set_cookies[-1])) - 1
+    assert max(sizes.values()) == 4096
+    assert sorted(sizes) == list(range(-3, max(sizes) + 1))
+    assert max(sizes) < 3
+
+
+def test_the_cookie_of_an_ephemeral_jar_has_no_max_age_after_a_move() -> None:
+    site = Site(Old(), ephemeral=True)
+    assert "Max-Age" not in site.read(f"old={old({'user': 7})}")[1][-1]
+    assert site.session.ephemeral
+
+
+def test_of_a_header_too_long_to_be_looked_at_everything_that_may_be_there_is_deleted() -> None:
+    site = Site(Old(), former_scopes=[("/shop", None)])
+    sessions = site.request("a=" + "b" * 65_536)
+    sessions["session"].destroy()
+    assert names_of(sessions.commit()) == ["-session", "-old", "-session"]
+    sessions = site.request("a=b")
+    sessions["session"].destroy()
+    assert sessions.commit() == []
+
+
+def test_a_value_that_comes_often_is_read_once() -> None:
+    reader = Old()
+    site = Site(reader)
+    value = old({"user": 7})
+    assert site.read("; ".join([f"old={value}"] * 100))[0] == {"user": 7}
+    assert [asked for asked, _ in reader.asked] == [value]
+
+
+@pytest.mark.parametrize("name", ["__Secure-old", "__Http-old", "__Host-old"])
+def test_the_deletion_of_a_name_with_a_prefix_is_secure(name: str) -> None:
+    site = Site(Old(name), secure=False)
+    assert "; Secure" in site.read(f"{name}={old({'user': 7})}")[1][0]
 
 
 def test_a_jar_that_compresses_takes_a_larger_one() -> None:
