@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from datetime import timedelta
+from functools import partial
 from types import EllipsisType
 from typing import Any, ClassVar, Final
 
@@ -137,8 +138,10 @@ class Codec(Immutable):
     _lifetime: Lifetime
     _rules: Rules
     _scope: tuple[str, str, str]  # kind, name and audience
+    _max_chars: int  # of a token, without the name
     _room: int  # bytes of the largest body, with an id
     _bound: BoundRing
+    _now: Callable[[], int]
 
     def __init__(
         self,
@@ -185,8 +188,10 @@ class Codec(Immutable):
             _rules=Rules(lifetime, self._measure, max_size),
             _scope=(self.kind, name, audience),
             _bound=keyring._snapshot()._bind(self.kind, name, audience),
+            _now=partial(read_clock, clock),
         )
-        self._freeze(_room=room_for_body(max_size - self._name_size, with_id=False))
+        max_chars = max_size - self._name_size
+        self._freeze(_max_chars=max_chars, _room=room_for_body(max_chars))
 
     def _summary(self) -> str:
         return f"{self.name!r} {self.keyring!r}"
@@ -213,7 +218,7 @@ class Codec(Immutable):
         """
         if type(data) is not dict and not isinstance(data, Mapping):  # the first is the usual, and the second takes long
             raise TypeError(f"a codec seals a dict, not {type(data).__name__}")
-        now = read_clock(self.clock)
+        now = self._now()
         session = data if isinstance(data, Session) and data._origin is not None and data._origin.scope == self._scope else None
         if session is None:
             content = dict(data)
@@ -245,7 +250,7 @@ class Codec(Immutable):
             hint = "; decode them as ASCII first" if isinstance(token, (bytes, bytearray)) else ""
             raise TypeError(f"a token is a str, not {type(token).__name__}{hint}")
         frame, key = self._find(token, self._bind(self.keyring._snapshot()))
-        opened = self._opened(frame, key, self._rules, lambda: read_clock(self.clock))
+        opened = self._open(frame, key, self._rules, self._now)
         if isinstance(opened, Session):
             return opened
         raise opened
@@ -267,7 +272,7 @@ class Codec(Immutable):
             MalformedTokenError: not the form of a token, or of a suite this version does not know.
             UnknownKeyError: no key of the ring has this id.
         """
-        frame = parse(token, self.max_size - self._name_size)
+        frame = parse(token, self._max_chars)
         key = bound.keys.get(frame.header)
         if key is None:
             raise UnknownKeyError(3) if frame.header[0] in _SUITES else MalformedTokenError(2)
@@ -276,7 +281,7 @@ class Codec(Immutable):
     def _is_own(self, value: str, bound: BoundRing | None = None) -> bool:
         """Whether a text has the form of a token of this version, whoever sealed it; given keys, one that names one of them."""
         try:
-            header = parse(value, self.max_size - self._name_size).header
+            header = parse(value, self._max_chars).header
         except MalformedTokenError:
             return False
         return header[0] in _SUITES if bound is None else header in bound.keys
@@ -301,8 +306,8 @@ class Codec(Immutable):
         origin = Origin(self._scope, None, None, body, body, deflated=False)
         return Session(old.content, rules, clock, created, expires, None, lifetime.ephemeral, origin)
 
-    def _opened(self, frame: Frame, key: BoundKey, rules: Rules, clock: Callable[[], int]) -> Session | TokenError:
-        """The session in a frame, or the error to raise: the frames in which its content stands are then not part of a traceback."""
+    def _open(self, frame: Frame, key: BoundKey, rules: Rules, clock: Callable[[], int]) -> Session | TokenError:
+        """The session in a frame, or the error to raise: what its content stands in is then not part of a traceback."""
         plaintext = key.cipher.open(frame.nonce, frame.ciphertext, key.aad)
         if plaintext is None:
             return ForgedTokenError(4)
@@ -393,7 +398,7 @@ class Codec(Immutable):
         if self.pad_to is not None:
             beside = ID_BYTES if with_id else 0  # it is part of the class: the length does not tell whether there is one
             filled = body or b"{}"
-            room = room_for_body(self.max_size - self._name_size, with_id=with_id)
+            room = self._room - beside
             if len(filled) <= room:  # filling never makes a session too large: at the limit, the limit is the class
                 wanted = -(-(beside + len(filled)) // self.pad_to) * self.pad_to - beside
                 return filled.ljust(min(wanted, room)), False

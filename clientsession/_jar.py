@@ -148,7 +148,7 @@ class AnyJar(Immutable):
             return Refusal(Reason.AMBIGUOUS, None, 0)
         opened: list[Session] = []
         for frame, key in candidates:
-            session = codec._opened(frame, key, self._rules, clock)
+            session = codec._open(frame, key, self._rules, clock)
             if isinstance(session, Session):
                 opened.append(session)
             else:

@@ -53,7 +53,7 @@ class StrictJSON:
 
     def __init__(self) -> None:
         self._encode = _encoder()
-        self._scan = json.JSONDecoder(parse_constant=_refuse_constant).scan_once
+        self._scan = json.JSONDecoder(parse_constant=_refuse_constant).scan_once  # type: ignore[attr-defined]  # what raw_decode calls
 
     def __repr__(self) -> str:
         return "StrictJSON()"
@@ -115,7 +115,7 @@ def _encoder() -> Callable[[Any, int], Iterable[str]]:
     """What ``json.JSONEncoder.encode`` makes anew for each value, made once; the pieces it answers with are to be joined."""
     # The walk has bounded the depth, so that a cycle is found there and need not be looked for again.
     encoder = json.JSONEncoder(ensure_ascii=False, allow_nan=False, check_circular=False, separators=(",", ":"))
-    make = json.encoder.c_make_encoder
+    make = json.encoder.c_make_encoder  # type: ignore[attr-defined]
     if make is None:  # a Python without the module in C
         return lambda value, _: (encoder.encode(value),)
     text = json.encoder.encode_basestring

@@ -195,7 +195,7 @@ def _ask(text: str, kind: str, name: str, ring: Keyring, look: Look) -> _Answer:
         frame, key = codec._find(text, codec._bind(ring))
     except TokenError as error:
         return _Answer(kind, error.reason, error.question)
-    opened = codec._opened(frame, key, codec._rules, lambda: look.now)
+    opened = codec._open(frame, key, codec._rules, lambda: look.now)
     reason, question = (None, _ALL_ANSWERED) if isinstance(opened, Session) else (opened.reason, opened.question)
     plaintext = key.cipher.open(frame.nonce, frame.ciphertext, key.aad)
     if plaintext is None:
