@@ -7,11 +7,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
 from types import EllipsisType
-from typing import Final
+from typing import Final, NamedTuple
 
 from clientsession._codec import NOT_A_KEYRING, Codec, check_label
 from clientsession._cookies import HOST_PREFIX, SetCookie
@@ -34,8 +33,7 @@ MAX_FORMER_SCOPES: Final = 8  # each is a Set-Cookie header of its own
 SET_COOKIE: Final = "Set-Cookie"
 
 
-@dataclass(frozen=True, slots=True)
-class Refusal:
+class Refusal(NamedTuple):
     """Why a cookie did not open, and at which question of docs/SPEC.md, section 6."""
 
     reason: Reason
@@ -154,7 +152,7 @@ class AnyJar(Immutable):
             else:
                 refusals.append(Refusal(session.reason, key.key_id, session.question))
         # Of a cookie that is the host's own, whatever somebody put beside it under an old name takes nothing away.
-        if not (opened and self._is_host_only):
+        if self._readers and not (opened and self._is_host_only):
             foreign = self._old_candidates(old, bound)
             if len(candidates) + len(foreign) > MAX_CANDIDATES:
                 return Refusal(Reason.AMBIGUOUS, None, 0)
@@ -276,6 +274,7 @@ class Jar(AnyJar):
     former_scopes: tuple[tuple[str, str | None], ...]
     migrate_from: tuple[Reader, ...]
     _set_cookie: SetCookie
+    _has_elsewhere: bool  # whether the session may be in more places than one
     _former_deletions: tuple[str, ...]
     _old_deletions: tuple[tuple[str, str], ...]  # other systems' cookies that are elsewhere: name, and Set-Cookie value
     _max_age_seconds: int | None
@@ -353,6 +352,7 @@ class Jar(AnyJar):
             max_age=max_age,
             former_scopes=former,
             _set_cookie=set_cookie,
+            _has_elsewhere=bool(former or self._readers),
             _former_deletions=tuple(_former_deletion(scoped, scope) for scope in former),
             _old_deletions=tuple(_old_deletions(self._readers, set_cookie.name, (path, domain), samesite, partitioned=partitioned)),
             _max_age_seconds=None if max_age is None else -(-check_duration("max_age", max_age) // 1000),

@@ -74,8 +74,12 @@ class StrictJSON:
         return self._encoded(value) is not None
 
     def _encoded(self, value: dict[str, Any]) -> bytes | None:
-        if not _is_plain(value):
-            return None
+        try:
+            if _room_after(value, MAX_DEPTH, MAX_VALUES) < 0:
+                return None
+        except RuntimeError:  # another thread changed a dict meanwhile, or the application's own stack is nearly full
+            if not _is_plain_by_copies(value):
+                return None
         try:
             return "".join(self._encode(value, 0)).encode("utf-8")
         except (TypeError, ValueError):  # a lone surrogate; or another thread changed the session since the walk
@@ -122,16 +126,11 @@ def _encoder() -> Callable[[Any, int], Iterable[str]]:
     return make(None, encoder.default, text, None, ":", ",", False, False, False)  # type: ignore[no-any-return]
 
 
-def _is_plain(session: dict[str, Any]) -> bool:
-    """Whether a session has only JSON's own types, within the limits. Text and floats are checked as they are encoded."""
-    try:
-        return _room_after(session, MAX_DEPTH, MAX_VALUES) >= 0
-    except RuntimeError:  # another thread changed a dict meanwhile, or the application's own stack is nearly full
-        return _is_plain_by_copies(session)
-
-
 def _room_after(value: dict[str, Any] | list[Any], levels: int, room: int) -> int:
-    """How many more values there may be after those in this one; below 0 where it is not plain, or holds too many."""
+    """How many more values there may be after those in this one; below 0 where it is not JSON's own types, or holds too many.
+
+    Text and floats are checked as they are encoded.
+    """
     room -= len(value)
     if room < 0 or levels == 0:
         return -1
@@ -141,6 +140,8 @@ def _room_after(value: dict[str, Any] | list[Any], levels: int, room: int) -> in
             if type(key) is not str:
                 return -1
         items = value.values()
+    elif type(value) is not list:
+        return -1
     for item in items:
         kind = type(item)
         if kind is str:
@@ -158,7 +159,7 @@ def _room_after(value: dict[str, Any] | list[Any], levels: int, room: int) -> in
 
 
 def _is_plain_by_copies(session: dict[str, Any]) -> bool:
-    """As :func:`_is_plain`, slowly.
+    """Whether a session is what :func:`_room_after` says it is, slowly.
 
     A loop, not a recursion: it works however deep the application's own stack is. tuple() takes a copy of a container in one
     step, so that another thread may change it meanwhile.

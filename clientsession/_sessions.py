@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from clientsession._cookies import MAX_HEADER_CHARS, find_cookies
 from clientsession._events import Event, EventKind, Throttle
@@ -27,11 +26,12 @@ from clientsession.errors import (
 
 LARGE_REQUEST_BYTES: Final = 7168  # proxies and WSGI servers cap a header at about 8 KB, and others' cookies share it
 
+_NONE_OLD: Final[dict[str, list[str]]] = {}
+
 _logger: Final = logging.getLogger("clientsession")
 
 
-@dataclass(frozen=True, slots=True)
-class _Visit:
+class _Visit(NamedTuple):
     """One jar that this request has used: its session, its keys, and whether something, of how many bytes, came for it."""
 
     session: Session
@@ -39,12 +39,9 @@ class _Visit:
     has_sent: bool
     sent_bytes: int
     extended: bool
-    former: tuple[tuple[str, str], ...]
-    old: tuple[tuple[str, str], ...]
 
 
-@dataclass(frozen=True, slots=True)
-class _Answer:
+class _Answer(NamedTuple):
     """What goes out for one jar, as response headers; ``held_bytes`` is what the client then holds for it that opens."""
 
     headers: tuple[tuple[str, str], ...] = ()
@@ -59,7 +56,7 @@ class JarTable:
         ConfigurationError: no jar, something else than a jar, or two of one name, cookie name or header.
     """
 
-    __slots__ = ("by_name", "headers", "scanned", "taken")
+    __slots__ = ("by_name", "headers", "scanned", "taken", "vary")
 
     def __init__(self, jars: Iterable[AnyJar]) -> None:
         if isinstance(jars, AnyJar):
@@ -101,6 +98,7 @@ class JarTable:
         self.scanned = frozenset(cookie_names | readers.keys())
         self.taken = self.scanned | {f"{name}:" for name in headers}  # no cookie's name has a colon
         self.headers = frozenset(jar.header for jar in by_name.values() if isinstance(jar, HeaderJar))
+        self.vary = {name: jar.header if isinstance(jar, HeaderJar) else "Cookie" for name, jar in by_name.items()}
 
     def __iter__(self) -> Iterator[AnyJar]:
         return iter(self.by_name.values())
@@ -128,9 +126,8 @@ class Sessions:
         "_header",
         "_headers",
         "_jars",
-        "_now",
-        "_rings",
-        "_scanned",
+        "_once",
+        "_table",
         "_visits",
     )
 
@@ -138,15 +135,18 @@ class Sessions:
         if cookie_header is not None and not isinstance(cookie_header, str):
             raise TypeError(f"cookie_header must be a str or None, not {type(cookie_header).__name__}; decode bytes as Latin-1")
         table = jars if isinstance(jars, JarTable) else JarTable(jars)
+        self._begin(table, cookie_header or "", _wanted(table.headers, headers))
+
+    def _begin(self, table: JarTable, cookie_header: str, headers: Mapping[str, str]) -> None:
+        """Set what each request starts with; little, since most requests use no session."""
+        self._table = table
         self._jars = table.by_name
-        self._scanned = table.scanned
-        self._header = cookie_header or ""
-        self._headers = _wanted(table.headers, headers)
+        self._header = cookie_header
+        self._headers = headers
         self._found: dict[str, list[str]] | None = None
         self._visits: dict[str, _Visit] = {}
-        self._now: dict[int, int] = {}  # by the identity of the clock, which need not be hashable
-        self._rings: dict[int, Keyring] = {}  # likewise
-        self._given_up: set[str] = set()
+        self._once: dict[int, Any] = {}  # what is read once in a request, by the identity of the clock or ring it comes from
+        self._given_up: frozenset[str] = frozenset()
         self._answers: tuple[tuple[str, str], ...] | None = None
 
     def __getitem__(self, name: str) -> Session:
@@ -183,8 +183,7 @@ class Sessions:
     @property
     def vary(self) -> tuple[str, ...]:
         """The request headers that the response varies by: ``Cookie``, those of header jars, or none (RFC 9110, 12.5.5)."""
-        used = [self._jars[name] for name in self._visits]
-        return tuple(dict.fromkeys(jar.header if isinstance(jar, HeaderJar) else "Cookie" for jar in used))
+        return tuple(dict.fromkeys(map(self._table.vary.__getitem__, self._visits)))
 
     def commit(self) -> list[str]:
         """Close the sessions and give the values of the Set-Cookie headers to send, usually none.
@@ -212,12 +211,18 @@ class Sessions:
         """
         if self._answers is None:
             answers = self._commit()
-            self._answers = tuple(header for answer in answers for header in answer.headers)
-            self._warn_of_size(sum(answer.held_bytes for answer in answers))
+            self._answers = tuple([header for answer in answers for header in answer.headers])
+            if self._answers or len(self._header) > LARGE_REQUEST_BYTES:
+                self._warn_of_size(sum([answer.held_bytes for answer in answers]))
             for answer in answers:
                 if answer.event is not None:
                     self._tell(self._jars[answer.event.jar], answer.event)
         return list(self._answers)
+
+    def _close(self) -> None:
+        """Commit without a look: no session was used."""
+        if self._answers is None:
+            self._answers = ()
 
     def _commit(self) -> list[_Answer]:
         """Seal what is to be sealed, and close the sessions."""
@@ -227,10 +232,11 @@ class Sessions:
             if name in self._given_up:
                 continue
             jar = self._jars[name]
-            self._given_up.add(name)  # until it is answered: whatever is raised, it is raised once
+            given_up = self._given_up
+            self._given_up = given_up | {name}  # until it is answered: whatever is raised, it is raised once
             try:
                 answers.append(self._answer(jar, visit))
-                self._given_up.remove(name)
+                self._given_up = given_up
             except ClientSessionError as error:
                 errors.append(error)
                 if isinstance(error, SessionTooLargeError):
@@ -257,11 +263,9 @@ class Sessions:
         """
         answer = self._own_answer(jar, visit)
         if not isinstance(jar, Jar):
-            return replace(answer, held_bytes=0)  # which counts cookies
-        if answer.headers:
-            return replace(answer, headers=(*visit.former, *visit.old, *answer.headers))
-        if visit.session._refusal is Reason.AMBIGUOUS:
-            return replace(answer, headers=visit.former)
+            return answer._replace(held_bytes=0)  # which counts cookies
+        if jar._has_elsewhere and (answer.headers or visit.session._refusal is Reason.AMBIGUOUS):
+            return answer._replace(headers=(*self._elsewhere(jar, with_old=bool(answer.headers)), *answer.headers))
         return answer
 
     def _own_answer(self, jar: AnyJar, visit: _Visit) -> _Answer:
@@ -317,22 +321,23 @@ class Sessions:
         bound = jar.codec._bind(self._ring(jar))
         extended = False
         values = self._values(jar)
-        sent_bytes = sum(jar._name_bytes + len(value) for value in values or ())
+        old = self._old_values(jar) if jar._readers and values is not None else _NONE_OLD
+        sent_bytes = sum([jar._name_bytes + len(value) for value in values]) if values else 0
+        opened: Session | Refusal | None = None
         if values is None:
-            opened: Session | Refusal | None = Refusal(Reason.MALFORMED, None, 0)
-        else:
-            old = self._old_values(jar)
-            opened = jar._open(values, old, lambda: now, bound) if values or old else None
+            opened = Refusal(Reason.MALFORMED, None, 0)
+        elif values or old:
+            opened = jar._open(values, old, lambda: now, bound)
         if isinstance(opened, Session):
             session = opened
             extended = session._extend()
-            self._tell(jar, Event(EventKind.OPENED, name, None, session.key_id, sent_bytes))
+            if jar.observer is not None:
+                self._tell(jar, Event(EventKind.OPENED, name, None, session.key_id, sent_bytes))
         else:
             session = jar._new(lambda: now, None if opened is None else opened.reason)
             if opened is not None:
                 self._tell(jar, Event(EventKind.REFUSED, name, opened.reason, opened.key_id, sent_bytes))
-        has_sent = values is None or bool(values or self._old_values(jar))
-        visit = self._visits[name] = _Visit(session, bound, has_sent, sent_bytes, extended, *self._elsewhere(jar))
+        visit = self._visits[name] = _Visit(session, bound, opened is not None, sent_bytes, extended)
         return visit
 
     def _old_values(self, jar: AnyJar) -> dict[str, list[str]]:
@@ -340,14 +345,15 @@ class Sessions:
         names = dict.fromkeys(reader.cookie_name for reader in jar._readers)
         return {name: self._cookies()[name] for name in names if name in self._cookies()}
 
-    def _elsewhere(self, jar: AnyJar) -> tuple[tuple[tuple[str, str], ...], tuple[tuple[str, str], ...]]:
+    def _elsewhere(self, jar: Jar, *, with_old: bool) -> list[tuple[str, str]]:
         """The deletions of where this jar's session may be as well: in former places, and in other systems' cookies that came."""
-        if not isinstance(jar, Jar):
-            return (), ()
         values = self._values(jar)  # None: nobody knows what came
-        former = jar._former_deletions if values is None or values else ()
-        old = dict.fromkeys(deletion for name, deletion in jar._old_deletions if values is None or name in self._cookies())
-        return tuple((SET_COOKIE, deletion) for deletion in former), tuple((SET_COOKIE, deletion) for deletion in old)
+        deletions = dict.fromkeys(jar._former_deletions if values is None or values else ())
+        if with_old:
+            deletions |= dict.fromkeys(
+                deletion for name, deletion in jar._old_deletions if values is None or name in self._cookies()
+            )
+        return [(SET_COOKIE, deletion) for deletion in deletions]
 
     def _values(self, jar: AnyJar) -> list[str] | None:
         """What came for a jar; None where the header is too long to be looked at."""
@@ -356,25 +362,28 @@ class Sessions:
             return None if len(value) > MAX_HEADER_CHARS else jar._tokens(value)
         if len(self._header) > MAX_HEADER_CHARS:
             return None
-        return self._cookies().get(jar.codec.name, [])
+        found = self._found
+        if found is None:
+            found = self._cookies()
+        return found.get(jar.codec.name, [])
 
     def _cookies(self) -> dict[str, list[str]]:
         if self._found is None:
-            self._found = find_cookies(self._header, self._scanned)
+            self._found = find_cookies(self._header, self._table.scanned)
         return self._found
 
     def _time(self, jar: AnyJar) -> int:
         """This request's one reading of the jar's clock, in milliseconds."""
-        now = self._now.get(id(jar.clock))
+        now: int | None = self._once.get(id(jar.clock))
         if now is None:
-            now = self._now[id(jar.clock)] = read_clock(jar.clock)
+            now = self._once[id(jar.clock)] = read_clock(jar.clock)
         return now
 
     def _ring(self, jar: AnyJar) -> Keyring:
         """This request's one look at the jar's keys."""
-        ring = self._rings.get(id(jar.keyring))
+        ring: Keyring | None = self._once.get(id(jar.keyring))
         if ring is None:
-            ring = self._rings[id(jar.keyring)] = jar.keyring._snapshot()
+            ring = self._once[id(jar.keyring)] = jar.keyring._snapshot()
         return ring
 
     def _tell(self, jar: AnyJar, event: Event) -> None:

@@ -32,6 +32,8 @@ __all__ = ["SessionMiddleware", "get_sessions"]
 ENVIRON_KEY: Final = "clientsession.sessions"
 _DIRECTIVE: Final = re.compile(r'(?:[^,"]|"(?:\\.|[^"\\])*"?)+')  # RFC 9111, 5.2: between commas, those in quoted strings aside
 _MAX_SHOWN_CHARS: Final = 100  # of a header in a log line
+_PRIVATE: Final = ("Cache-Control", "private")
+_NOT_STORED: Final = ("Cache-Control", "private, no-store")
 _ATTRIBUTES_KEY: Final = "webob.adhoc_attrs"  # where WebOb keeps the attributes an application sets on a request
 
 _logger: Final = logging.getLogger("clientsession")
@@ -93,31 +95,21 @@ class SessionMiddleware:
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse, /) -> Iterable[bytes]:
         """Serve one request; the application's own iterable is returned as it is."""
+        outer = None
         enclosing = environ.get(ENVIRON_KEY)
-        outer = _outside(self, enclosing)
-        if (
-            outer is not enclosing
-        ):  # a sub-request: it starts afresh, and leaves the sessions of the request around it where they are
-            environ = dict(environ)
-        sent = {name: environ.get(f"HTTP_{name.upper().replace('-', '_')}", "") for name in self._jars.headers}
-        sessions = _RequestSessions(self, self._jars, environ.get("HTTP_COOKIE"), sent, outer)
+        if enclosing is not None:
+            outer = _outside(self, enclosing)
+            if outer is not enclosing:  # a sub-request: it starts afresh, and leaves the sessions of the request around it alone
+                environ = dict(environ)
+        sessions = _RequestSessions(self, environ, outer)
         environ[ENVIRON_KEY] = sessions
-        environ[_ATTRIBUTES_KEY] = _RequestAttributes(sessions, environ.get(_ATTRIBUTES_KEY, {}))
+        environ[_ATTRIBUTES_KEY] = _attributes(sessions, environ.get(_ATTRIBUTES_KEY))
 
         def start(status: str, headers: list[tuple[str, str]], exc_info: Any = None, /) -> Any:
-            answers = sessions.commit_headers()
-            headers = list(headers)  # the application's own list may be shared by all its requests
-            if sessions.accessed:
-                _vary_on(headers, sessions.vary)
-                if answers:
-                    cookies = [value for name, value in answers if name == SET_COOKIE]
-                    self._check_secure(cookies, environ)
-                    _drop_set_cookies(headers, {cookie.partition("=")[0] for cookie in cookies}, sessions._warn)
-                    _drop_headers(headers, {name for name, _ in answers if name != SET_COOKIE}, sessions._warn)
-                    headers += answers
-                    if sessions._added in headers:  # what a middleware inside said of its own accord is not the application's word
-                        headers.remove(sessions._added)
-                sessions._added = _keep_private(headers, sessions._warn, has_cookies=bool(answers)) or sessions._added
+            if sessions._visits:
+                headers = self._with_sessions(headers, sessions, environ)
+            else:
+                sessions._close()
             if outer is not None:
                 outer._added = sessions._added
             if exc_info is None:
@@ -128,6 +120,36 @@ class SessionMiddleware:
                 exc_info = None  # PEP 3333: no reference to the traceback stays
 
         return self._app(environ, start)
+
+    def _with_sessions(
+        self, headers: list[tuple[str, str]], sessions: _RequestSessions, environ: WSGIEnvironment
+    ) -> list[tuple[str, str]]:
+        """The headers of a response that used sessions; a new list, since the application's own may be shared by its requests."""
+        answers = sessions.commit_headers()
+        names = _names(headers)
+        headers = list(headers)
+        if "vary" in names:
+            _vary_on(headers, sessions.vary)
+        else:
+            headers.append(("Vary", ", ".join(sessions.vary)))
+        if answers:
+            cookies = [value for name, value in answers if name == SET_COOKIE]
+            self._check_secure(cookies, environ)
+            if "set-cookie" in names:
+                _drop_set_cookies(headers, {cookie.partition("=")[0] for cookie in cookies}, sessions._warn)
+            for name, _ in answers:
+                if name != SET_COOKIE and name.lower() in names:
+                    _drop_header(headers, name, sessions._warn)
+            headers += answers
+            if sessions._added in headers:  # what a middleware inside said of its own accord is not the application's word
+                headers.remove(sessions._added)
+                names = _names(headers)
+        if "cache-control" in names:
+            _keep_private(headers, sessions._warn, has_answers=bool(answers))
+        else:
+            sessions._added = _NOT_STORED if answers else _PRIVATE
+            headers.append(sessions._added)
+        return headers
 
     def _check_secure(self, cookies: list[str], environ: WSGIEnvironment) -> None:
         """Warn once of a Secure cookie that a browser will drop, since it came over plain http."""
@@ -152,15 +174,12 @@ class _RequestSessions(Sessions):
 
     __slots__ = ("_added", "_middleware", "_outer")
 
-    def __init__(
-        self,
-        middleware: SessionMiddleware,
-        jars: JarTable,
-        cookie_header: str | None,
-        headers: dict[str, str],
-        outer: _RequestSessions | None,
-    ) -> None:
-        super().__init__(jars, cookie_header, headers=headers)
+    def __init__(self, middleware: SessionMiddleware, environ: WSGIEnvironment, outer: _RequestSessions | None) -> None:
+        table = middleware._jars
+        headers: dict[str, str] = {}
+        if table.headers:
+            headers = {name: environ.get(f"HTTP_{name.upper().replace('-', '_')}", "") for name in table.headers}
+        self._begin(table, environ.get("HTTP_COOKIE") or "", headers)
         self._middleware = middleware
         self._outer = outer
         self._added: tuple[str, str] | None = None  # the Cache-Control of our own that the response carries
@@ -211,14 +230,22 @@ def _outside(middleware: SessionMiddleware, enclosing: _RequestSessions | None) 
     return enclosing
 
 
+def _attributes(sessions: Sessions, attributes: dict[str, Any] | None) -> _RequestAttributes:
+    """WebOb's store for a request, with what is in it already."""
+    store = _RequestAttributes()
+    store._sessions = sessions
+    if attributes:
+        for name, value in attributes.items():
+            if name not in sessions:
+                store[name] = value
+    return store
+
+
 class _RequestAttributes(dict[str, Any]):
     """WebOb's store of a request's own attributes, in which the names of jars stand for their sessions."""
 
     __slots__ = ("_sessions",)
-
-    def __init__(self, sessions: Sessions, attributes: dict[str, Any]) -> None:
-        super().__init__({name: value for name, value in attributes.items() if name not in sessions})
-        self._sessions = sessions
+    _sessions: Sessions
 
     def __missing__(self, name: str) -> Session:
         if name in self._sessions:
@@ -251,6 +278,11 @@ def _is_local(environ: WSGIEnvironment) -> bool:
 # Headers. What an application hands over may be malformed, and is then the server's to refuse: it is passed on as it is.
 
 
+def _names(headers: list[tuple[str, str]]) -> set[str]:
+    """The names of all headers, in lower case."""
+    return {item[0].lower() for item in headers if len(item) == 2 and type(item[0]) is str and type(item[1]) is str}
+
+
 def _positions(headers: list[tuple[str, str]], name: str) -> list[int]:
     """Where a header stands; names in any case, and items that are no (str, str) pass by."""
     return [
@@ -274,20 +306,16 @@ def _vary_on(headers: list[tuple[str, str]], names: tuple[str, ...]) -> None:
     headers[positions[-1]] = (name, ", ".join((value, *missing)))
 
 
-def _keep_private(headers: list[tuple[str, str]], warn: Callable[..., None], *, has_cookies: bool) -> tuple[str, str] | None:
-    """``Cache-Control`` of a response that used a session (RFC 9111, 5.2.2); returns the header where the application had none."""
+def _keep_private(headers: list[tuple[str, str]], warn: Callable[..., None], *, has_answers: bool) -> None:
+    """The application's own ``Cache-Control``, made to fit a response that carries a session (RFC 9111, 5.2.2)."""
+    if not has_answers:
+        return
     positions = _positions(headers, "cache-control")
-    if not positions:
-        added = ("Cache-Control", "private, no-store" if has_cookies else "private")
-        headers.append(added)
-        return added
-    if not has_cookies:
-        return None
     directives = [text for index in positions for text in map(str.strip, _DIRECTIVE.findall(headers[index][1])) if text]
     shared = [text for text in directives if text.partition("=")[0].strip().lower() in {"public", "s-maxage"}]
     is_private = any(text.lower() in {"private", "no-store"} for text in directives)  # private="a-field" is not enough
     if is_private and not shared:
-        return None
+        return
     if shared:
         warn(
             "shared cache",
@@ -301,7 +329,6 @@ def _keep_private(headers: list[tuple[str, str]], warn: Callable[..., None], *, 
     for index in reversed(positions[1:]):
         del headers[index]
     headers[positions[0]] = (headers[positions[0]][0], ", ".join(kept))
-    return None
 
 
 def _drop_set_cookies(headers: list[tuple[str, str]], names: set[str], warn: Callable[..., None]) -> None:
@@ -318,14 +345,13 @@ def _drop_set_cookies(headers: list[tuple[str, str]], names: set[str], warn: Cal
             )
 
 
-def _drop_headers(headers: list[tuple[str, str]], names: set[str], warn: Callable[..., None]) -> None:
+def _drop_header(headers: list[tuple[str, str]], name: str, warn: Callable[..., None]) -> None:
     """Take out the application's own header of a name that a jar answers with."""
-    for name in names:
-        for index in reversed(_positions(headers, name.lower())):
-            del headers[index]
-            warn(
-                "own header",
-                "the application set the header %s itself, which belongs to a jar; the jar's was sent. Write the session, or "
-                "give the jar another header%s",
-                name,
-            )
+    for index in reversed(_positions(headers, name.lower())):
+        del headers[index]
+        warn(
+            "own header",
+            "the application set the header %s itself, which belongs to a jar; the jar's was sent. Write the session, or "
+            "give the jar another header%s",
+            name,
+        )
