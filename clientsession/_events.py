@@ -97,9 +97,12 @@ class Throttle:
         return f"{note} more=held_back_for_a_minute" if count == LINES_PER_WINDOW - 1 else note
 
 
+LOGGED: Final = frozenset({EventKind.REFUSED, EventKind.RESEALED, EventKind.MIGRATED})
+
+
 def log_event(event: Event, throttle: Throttle, now: int) -> None:
     """One line for a refusal, a re-sealing and a migration, with the event itself as the record's ``clientsession_event``."""
-    if event.kind not in {EventKind.REFUSED, EventKind.RESEALED, EventKind.MIGRATED}:
+    if event.kind not in LOGGED:
         return
     note = throttle.note(f"{event.kind} {event.reason}", now)
     if note is None:

@@ -14,7 +14,7 @@ from typing import Final, NamedTuple
 
 from clientsession._codec import NOT_A_KEYRING, Codec, check_label
 from clientsession._cookies import HOST_PREFIX, SetCookie
-from clientsession._events import Event, Throttle, log_event
+from clientsession._events import LOGGED, Event, EventKind, Throttle, log_event
 from clientsession._immutable import Immutable
 from clientsession._json import Serializer
 from clientsession._keyring import BoundRing, Keyring
@@ -209,6 +209,10 @@ class AnyJar(Immutable):
     def _deletion(self) -> tuple[str, str]:
         """The response header that makes a client drop what it has."""
         raise NotImplementedError
+
+    def _is_told(self, kind: EventKind) -> bool:
+        """Whether anybody hears of such an event."""
+        return self.observer is not None or kind in LOGGED
 
     def _tell(self, event: Event, now: int) -> None:
         """Pass an event to the log and to the observer."""

@@ -212,8 +212,9 @@ class Sessions:
         if self._answers is None:
             answers = self._commit()
             self._answers = tuple([header for answer in answers for header in answer.headers])
-            if self._answers or len(self._header) > LARGE_REQUEST_BYTES:
-                self._warn_of_size(sum([answer.held_bytes for answer in answers]))
+            held_bytes = sum([answer.held_bytes for answer in answers])
+            if held_bytes + len(self._header) > LARGE_REQUEST_BYTES:  # at least what the client then has
+                self._warn_of_size(held_bytes)
             for answer in answers:
                 if answer.event is not None:
                     self._tell(self._jars[answer.event.jar], answer.event)
@@ -305,7 +306,7 @@ class Sessions:
         sealed = Sealed(session._created, session._expires, session._id, session._ephemeral, deflated, body)
         token = jar.codec._seal(sealed, now, visit.bound, session)
         size = jar._name_bytes + len(token)
-        event = Event(kind, jar.name, None, visit.bound.sealing.key_id, size)
+        event = Event(kind, jar.name, None, visit.bound.sealing.key_id, size) if jar._is_told(kind) else None
         return _Answer((jar._header_of(session, token, now),), event, size)
 
     def _visit(self, name: str) -> _Visit:
@@ -322,7 +323,7 @@ class Sessions:
         extended = False
         values = self._values(jar)
         old = self._old_values(jar) if jar._readers and values is not None else _NONE_OLD
-        sent_bytes = sum([jar._name_bytes + len(value) for value in values]) if values else 0
+        sent_bytes = len(values) * jar._name_bytes + sum(map(len, values)) if values else 0
         opened: Session | Refusal | None = None
         if values is None:
             opened = Refusal(Reason.MALFORMED, None, 0)
