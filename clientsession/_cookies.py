@@ -54,6 +54,31 @@ def find_cookies(header: str, names: Container[str]) -> dict[str, list[str]]:
     return found
 
 
+def find_values(header: str, name: str) -> list[str]:
+    """The values of one cookie in a Cookie header, in order of appearance.
+
+    As :func:`find_cookies` does, but where the name does not stand nothing is looked at.
+
+    Args:
+        header: the value of the Cookie header, each character standing for one octet.
+        name: of the cookie.
+    """
+    values = []
+    begin = 0  # of a pair
+    start = header.find(name)
+    while start >= 0:  # pairs without the name in them, mostly all, are never looked at
+        begin = max(begin, header.rfind(";", begin, start) + 1)
+        end = header.find(";", start)
+        if end < 0:
+            end = len(header)
+        found, equals, value = header[begin:end].partition("=")
+        if equals and found.strip(" \t") == name:
+            values.append(value.strip(" \t"))
+        begin = end + 1
+        start = header.find(name, begin)
+    return values
+
+
 class SetCookie:
     """Writes the Set-Cookie values of one cookie; its attributes are checked once and the same for setting and deleting.
 

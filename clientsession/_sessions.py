@@ -9,7 +9,7 @@ import logging
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final, NamedTuple
 
-from clientsession._cookies import MAX_HEADER_CHARS, find_cookies
+from clientsession._cookies import MAX_HEADER_CHARS, find_values
 from clientsession._events import Event, EventKind, Throttle
 from clientsession._header import HeaderJar
 from clientsession._jar import SET_COOKIE, AnyJar, Jar, Refusal
@@ -42,9 +42,9 @@ class _Visit(NamedTuple):
 
 
 class _Answer(NamedTuple):
-    """What goes out for one jar, as response headers; ``held_bytes`` is what the client then holds for it that opens."""
+    """What goes out for one jar, as response headers; ``held_bytes`` are those of the cookie among them."""
 
-    headers: tuple[tuple[str, str], ...] = ()
+    headers: tuple[tuple[str, str], ...]
     event: Event | None = None
     held_bytes: int = 0
 
@@ -143,7 +143,7 @@ class Sessions:
         self._jars = table.by_name
         self._header = cookie_header
         self._headers = headers
-        self._found: dict[str, list[str]] | None = None
+        self._found: dict[str, list[str]] = {}
         self._visits: dict[str, _Visit] = {}
         self._once: dict[int, Any] = {}  # what is read once in a request, by the identity of the clock or ring it comes from
         self._given_up: frozenset[str] = frozenset()
@@ -211,13 +211,12 @@ class Sessions:
         """
         if self._answers is None:
             answers = self._commit()
-            self._answers = tuple([header for answer in answers for header in answer.headers])
-            held_bytes = sum([answer.held_bytes for answer in answers])
-            if held_bytes + len(self._header) > LARGE_REQUEST_BYTES:  # at least what the client then has
-                self._warn_of_size(held_bytes)
-            for answer in answers:
+            self._answers = tuple([header for answer in answers.values() for header in answer.headers])
+            if len(self._header) + sum([answer.held_bytes for answer in answers.values()]) > LARGE_REQUEST_BYTES:
+                self._warn_of_size(answers)  # which looks closer: some cookies are replaced, and others are not ours
+            for name, answer in answers.items():
                 if answer.event is not None:
-                    self._tell(self._jars[answer.event.jar], answer.event)
+                    self._tell(self._jars[name], answer.event)
         return list(self._answers)
 
     def _close(self) -> None:
@@ -225,25 +224,28 @@ class Sessions:
         if self._answers is None:
             self._answers = ()
 
-    def _commit(self) -> list[_Answer]:
-        """Seal what is to be sealed, and close the sessions."""
-        answers: list[_Answer] = []
+    def _commit(self) -> dict[str, _Answer]:
+        """Seal what is to be sealed, and close the sessions; the answers of those jars that have one."""
+        answers: dict[str, _Answer] = {}
         errors: list[ClientSessionError] = []
         for name, visit in self._visits.items():
             if name in self._given_up:
                 continue
             jar = self._jars[name]
-            given_up = self._given_up
-            self._given_up = given_up | {name}  # until it is answered: whatever is raised, it is raised once
+            is_answered = False
             try:
-                answers.append(self._answer(jar, visit))
-                self._given_up = given_up
+                answer = self._answer(jar, visit)
+                if answer is not None:
+                    answers[name] = answer
+                is_answered = True
             except ClientSessionError as error:
                 errors.append(error)
                 if isinstance(error, SessionTooLargeError):
                     self._tell(jar, Event(EventKind.TOO_LARGE, name, None, visit.bound.sealing.key_id, error.size))
             finally:
-                visit.session._closed = name in self._given_up
+                if not is_answered:  # whatever is raised, it is raised once
+                    self._given_up |= {name}
+                    visit.session._closed = True
         if errors:
             try:
                 raise errors[0]
@@ -253,8 +255,8 @@ class Sessions:
             visit.session._closed = True
         return answers
 
-    def _answer(self, jar: AnyJar, visit: _Visit) -> _Answer:
-        """What ``commit`` answers for one jar, with the deletions for where its session may be as well.
+    def _answer(self, jar: AnyJar, visit: _Visit) -> _Answer | None:
+        """What ``commit`` answers for one jar, if anything, with the deletions for where its session may be as well.
 
         They go out beside a cookie that is set or deleted here, which alone would leave the one there as the second of two, or a
         signed-out user signed in; and those of former places also where it cannot be told which of several is the session. Another
@@ -263,13 +265,14 @@ class Sessions:
         to open.
         """
         answer = self._own_answer(jar, visit)
-        if not isinstance(jar, Jar):
-            return answer._replace(held_bytes=0)  # which counts cookies
-        if jar._has_elsewhere and (answer.headers or visit.session._refusal is Reason.AMBIGUOUS):
-            return answer._replace(headers=(*self._elsewhere(jar, with_old=bool(answer.headers)), *answer.headers))
+        if isinstance(jar, Jar) and jar._has_elsewhere:
+            if answer is not None:
+                return answer._replace(headers=(*self._elsewhere(jar, with_old=True), *answer.headers))
+            if visit.session._refusal is Reason.AMBIGUOUS:
+                return _Answer(tuple(self._elsewhere(jar, with_old=False)))
         return answer
 
-    def _own_answer(self, jar: AnyJar, visit: _Visit) -> _Answer:
+    def _own_answer(self, jar: AnyJar, visit: _Visit) -> _Answer | None:
         """A deletion, a fresh token, or, as mostly, nothing.
 
         Few writes is a safety property: a slow read that sent an old cookie again would undo a logout or another request's cart.
@@ -279,7 +282,7 @@ class Sessions:
         if not session and session._id is None:
             if origin is not None or (session._destroyed and visit.has_sent):
                 return _Answer((jar._deletion(),), Event(EventKind.DELETED, jar.name))
-            return _Answer()
+            return None
         body, deflated, changed = jar.codec._write(session)
         if origin is None or changed or session._id != origin.id or session._retimed:
             kind = EventKind.SEALED
@@ -295,19 +298,19 @@ class Sessions:
                     jar.name,
                     jar.codec.max_size,
                 )
-                return _Answer()
+                return None
         elif visit.extended:
             kind = EventKind.EXTENDED
         elif origin.key_id in visit.bound.retiring_ids:
             kind = EventKind.RESEALED
         else:
-            return _Answer(held_bytes=visit.sent_bytes)
+            return None
         now = self._time(jar)
         sealed = Sealed(session._created, session._expires, session._id, session._ephemeral, deflated, body)
         token = jar.codec._seal(sealed, now, visit.bound, session)
         size = jar._name_bytes + len(token)
         event = Event(kind, jar.name, None, visit.bound.sealing.key_id, size) if jar._is_told(kind) else None
-        return _Answer((jar._header_of(session, token, now),), event, size)
+        return _Answer((jar._header_of(session, token, now),), event, size if isinstance(jar, Jar) else 0)
 
     def _visit(self, name: str) -> _Visit:
         """Use a jar for the first time in this request."""
@@ -344,16 +347,14 @@ class Sessions:
     def _old_values(self, jar: AnyJar) -> dict[str, list[str]]:
         """What came under the names of other systems' cookies that the jar reads."""
         names = dict.fromkeys(reader.cookie_name for reader in jar._readers)
-        return {name: self._cookies()[name] for name in names if name in self._cookies()}
+        return {name: self._cookies(name) for name in names if self._cookies(name)}
 
     def _elsewhere(self, jar: Jar, *, with_old: bool) -> list[tuple[str, str]]:
         """The deletions of where this jar's session may be as well: in former places, and in other systems' cookies that came."""
         values = self._values(jar)  # None: nobody knows what came
         deletions = dict.fromkeys(jar._former_deletions if values is None or values else ())
         if with_old:
-            deletions |= dict.fromkeys(
-                deletion for name, deletion in jar._old_deletions if values is None or name in self._cookies()
-            )
+            deletions |= dict.fromkeys(deletion for name, deletion in jar._old_deletions if values is None or self._cookies(name))
         return [(SET_COOKIE, deletion) for deletion in deletions]
 
     def _values(self, jar: AnyJar) -> list[str] | None:
@@ -363,15 +364,14 @@ class Sessions:
             return None if len(value) > MAX_HEADER_CHARS else jar._tokens(value)
         if len(self._header) > MAX_HEADER_CHARS:
             return None
-        found = self._found
-        if found is None:
-            found = self._cookies()
-        return found.get(jar.codec.name, [])
+        return self._cookies(jar.codec.name)
 
-    def _cookies(self) -> dict[str, list[str]]:
-        if self._found is None:
-            self._found = find_cookies(self._header, self._table.scanned)
-        return self._found
+    def _cookies(self, name: str) -> list[str]:
+        """What came under a name; the header is searched for it once."""
+        found = self._found.get(name)
+        if found is None:
+            found = self._found[name] = find_values(self._header, name)
+        return found
 
     def _time(self, jar: AnyJar) -> int:
         """This request's one reading of the jar's clock, in milliseconds."""
@@ -390,11 +390,21 @@ class Sessions:
     def _tell(self, jar: AnyJar, event: Event) -> None:
         jar._tell(event, self._time(jar))
 
-    def _warn_of_size(self, used_bytes: int) -> None:
+    def _warn_of_size(self, answers: dict[str, _Answer]) -> None:
+        total = used_bytes = 0
+        for name, jar in self._jars.items():
+            if not isinstance(jar, Jar):
+                continue
+            visit = self._visits.get(name)
+            if name in answers:
+                used_bytes += answers[name].held_bytes
+            elif visit is not None:
+                used_bytes += visit.sent_bytes if visit.session._origin is not None else 0
+            else:
+                total += sum(jar._name_bytes + len(value) for value in self._values(jar) or ())
         if not used_bytes:  # nothing of the client's opened: its junk fills no log
             return
-        unused = [jar for name, jar in self._jars.items() if isinstance(jar, Jar) and name not in self._visits]
-        total = used_bytes + sum(jar._name_bytes + len(value) for jar in unused for value in self._values(jar) or ())
+        total += used_bytes
         if total > LARGE_REQUEST_BYTES:
             self._warn(
                 "large",

@@ -6,9 +6,11 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from clientsession import Jar, Keyring
-from clientsession._cookies import find_cookies
+from clientsession._cookies import find_cookies, find_values
 from tests.conftest import Client
 
 
@@ -43,3 +45,11 @@ def test_a_cookie_is_set_and_deleted_with_the_attributes_of_its_jar(
 def test_cookies_are_found_by_name_in_order() -> None:
     header = "a=1; b=2;a=3 ;\ta\t=\t4; A=5; aa=6; a; =a=7; a="
     assert find_cookies(header, {"a", "b", "c"}) == {"a": ["1", "3", "4", ""], "b": ["2"]}
+
+
+PIECES = st.sampled_from([";", "=", " ", "\t", "a", "aa", "b", "a=", ";a=", "; a =1", '"', "a;", ",", "\x00", "é"])
+
+
+@given(st.lists(PIECES, max_size=30).map("".join), st.sampled_from(["a", "aa", "b"]))
+def test_one_cookie_is_found_as_all_of_them_are(header: str, name: str) -> None:
+    assert find_values(header, name) == find_cookies(header, {name}).get(name, [])

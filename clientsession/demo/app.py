@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import parse_qsl
 
 from clientsession import Jar, Key, Keyring, Session, Sessions, SessionTooLargeError
-from clientsession._cookies import find_cookies
+from clientsession._cookies import find_values
 from clientsession._token import decode_base64url, encode_base64url
 from clientsession.demo import pages
 from clientsession.demo.pages import Basket, JarView, Visitor
@@ -409,7 +409,7 @@ def _cleaned(text: str) -> str:
 
 def _all_sent(request: Request, cookie_name: str) -> list[str]:
     """The raw values the browser sent under a name."""
-    return find_cookies(request.environ.get("HTTP_COOKIE", ""), {cookie_name}).get(cookie_name, [])
+    return find_values(request.environ.get("HTTP_COOKIE", ""), cookie_name)
 
 
 def _sent(request: Request, cookie_name: str) -> str:
