@@ -56,7 +56,7 @@ class JarTable:
         ConfigurationError: no jar, something else than a jar, or two of one name, cookie name or header.
     """
 
-    __slots__ = ("by_name", "headers", "scanned", "taken", "vary")
+    __slots__ = ("by_name", "headers", "only_cookies", "scanned", "taken", "vary")
 
     def __init__(self, jars: Iterable[AnyJar]) -> None:
         if isinstance(jars, AnyJar):
@@ -99,6 +99,7 @@ class JarTable:
         self.taken = self.scanned | {f"{name}:" for name in headers}  # no cookie's name has a colon
         self.headers = frozenset(jar.header for jar in by_name.values() if isinstance(jar, HeaderJar))
         self.vary = {name: jar.header if isinstance(jar, HeaderJar) else "Cookie" for name, jar in by_name.items()}
+        self.only_cookies = not self.headers
 
     def __iter__(self) -> Iterator[AnyJar]:
         return iter(self.by_name.values())
@@ -211,6 +212,9 @@ class Sessions:
         """
         if self._answers is None:
             answers = self._commit()
+            if not answers and len(self._header) <= LARGE_REQUEST_BYTES:  # as mostly
+                self._answers = ()
+                return []
             self._answers = tuple([header for answer in answers.values() for header in answer.headers])
             if len(self._header) + sum([answer.held_bytes for answer in answers.values()]) > LARGE_REQUEST_BYTES:
                 self._warn_of_size(answers)  # which looks closer: some cookies are replaced, and others are not ours

@@ -32,6 +32,7 @@ __all__ = ["SessionMiddleware", "get_sessions"]
 ENVIRON_KEY: Final = "clientsession.sessions"
 _DIRECTIVE: Final = re.compile(r'(?:[^,"]|"(?:\\.|[^"\\])*"?)+')  # RFC 9111, 5.2: between commas, those in quoted strings aside
 _MAX_SHOWN_CHARS: Final = 100  # of a header in a log line
+_BY_COOKIE: Final = ("Vary", "Cookie")
 _PRIVATE: Final = ("Cache-Control", "private")
 _NOT_STORED: Final = ("Cache-Control", "private, no-store")
 _ATTRIBUTES_KEY: Final = "webob.adhoc_attrs"  # where WebOb keeps the attributes an application sets on a request
@@ -131,7 +132,7 @@ class SessionMiddleware:
         if "vary" in names:
             _vary_on(headers, sessions.vary)
         else:
-            headers.append(("Vary", ", ".join(sessions.vary)))
+            headers.append(_BY_COOKIE if self._jars.only_cookies else ("Vary", ", ".join(sessions.vary)))
         if answers:
             cookies = [value for name, value in answers if name == SET_COOKIE]
             self._check_secure(cookies, environ)
