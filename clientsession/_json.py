@@ -74,16 +74,16 @@ class StrictJSON:
         return self._encoded(value) is not None
 
     def _encoded(self, value: dict[str, Any]) -> bytes | None:
+        if not _is_plain(value):
+            return None
         try:
-            if _room_after(value, MAX_DEPTH, MAX_VALUES) < 0:
-                return None
-        except RuntimeError:  # another thread changed a dict meanwhile, or the application's own stack is nearly full
-            if not _is_plain_by_copies(value):
-                return None
-        try:
-            return "".join(self._encode(value, 0)).encode("utf-8")
+            return self._written(value)
         except (TypeError, ValueError):  # a lone surrogate; or another thread changed the session since the walk
             return None
+
+    def _written(self, value: dict[str, Any]) -> bytes:
+        """A value that is plain, but for its text; a ``ValueError`` where that is no text."""
+        return "".join(self._encode(value, 0)).encode("utf-8")
 
     def loads(self, body: bytes, /) -> dict[str, Any]:
         """Read a JSON object that starts at the first byte; spaces may follow it.
@@ -126,11 +126,16 @@ def _encoder() -> Callable[[Any, int], Iterable[str]]:
     return make(None, encoder.default, text, None, ":", ",", False, False, False)  # type: ignore[no-any-return]
 
 
-def _room_after(value: dict[str, Any] | list[Any], levels: int, room: int) -> int:
-    """How many more values there may be after those in this one; below 0 where it is not JSON's own types, or holds too many.
+def _is_plain(session: dict[str, Any]) -> bool:
+    """Whether a session has only JSON's own types, within the limits. Text is checked as it is encoded."""
+    try:
+        return _room_after(session, MAX_DEPTH, MAX_VALUES) >= 0
+    except RuntimeError:  # another thread changed a dict meanwhile, or the application's own stack is nearly full
+        return _is_plain_by_copies(session)
 
-    Text and floats are checked as they are encoded.
-    """
+
+def _room_after(value: dict[str, Any] | list[Any], levels: int, room: int) -> int:
+    """How many more values there may be after those in this one; below 0 where it is not plain, or holds too many."""
     room -= len(value)
     if room < 0 or levels == 0:
         return -1
@@ -153,7 +158,10 @@ def _room_after(value: dict[str, Any] | list[Any], levels: int, room: int) -> in
             room = _room_after(item, levels - 1, room)
             if room < 0:
                 return -1
-        elif kind is not float and kind is not bool and item is not None:
+        elif kind is float:
+            if item * 0.0 != 0.0:  # not finite, told without a call
+                return -1
+        elif kind is not bool and item is not None:
             return -1
     return room
 

@@ -27,7 +27,7 @@ LAYERS = [
     {"_header"},
     {"_sessions"},
     {""},  # the package itself: clientsession/__init__.py
-    {"wsgi", "metrics", "migrate"},
+    {"wsgi", "metrics", "migrate", "serializers"},
     {"demo", "commands"},
     {"__main__"},
 ]
@@ -79,6 +79,7 @@ def test_the_layers_name_every_module() -> None:
         ("cryptography", {"_ciphers", "_keys", "migrate"}),
         ("json", {"_json", "demo", "commands", "migrate"}),
         ("prometheus_client", {"metrics"}),
+        ("msgspec", {"serializers"}),
     ],
 )
 def test_a_dependency_is_imported_where_it_belongs(distribution: str, only: set[str]) -> None:
