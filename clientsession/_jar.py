@@ -12,7 +12,7 @@ from functools import partial
 from types import EllipsisType
 from typing import Final, NamedTuple
 
-from clientsession._codec import NOT_A_KEYRING, Codec, check_label
+from clientsession._codec import NOT_A_KEYRING, UNKNOWN_KEY_QUESTION, Codec, check_label
 from clientsession._cookies import HOST_PREFIX, SetCookie
 from clientsession._events import LOGGED, Event, EventKind, Throttle, log_event
 from clientsession._immutable import Immutable
@@ -39,6 +39,11 @@ class Refusal(NamedTuple):
     reason: Reason
     key_id: str | None
     question: int
+
+
+def _not_found(question: int) -> Refusal:
+    """Of a text that names no key of the ring, where it ended."""
+    return Refusal(Reason.UNKNOWN_KEY if question == UNKNOWN_KEY_QUESTION else Reason.MALFORMED, None, question)
 
 
 class AnyJar(Immutable):
@@ -136,19 +141,20 @@ class AnyJar(Immutable):
         """
         codec = self.codec
         if len(values) == 1 and not self._readers:  # as mostly; what follows comes to the same
-            try:
-                frame, key = codec._find(values[0], bound)
-            except TokenError as error:
-                return Refusal(error.reason, None, error.question)
-            session = codec._open(frame, key, self._rules, clock)
-            return session if isinstance(session, Session) else Refusal(session.reason, key.key_id, session.question)
+            found = codec._find(values[0], bound)
+            if isinstance(found, int):
+                return _not_found(found)
+            session = codec._open(*found, self._rules, clock)
+            return session if isinstance(session, Session) else Refusal(session.reason, found[1].key_id, session.question)
         candidates: list[tuple[Frame, BoundKey]] = []
         refusals: list[Refusal] = []
+        furthest = 0  # question of those that name no key of the ring
         for value in dict.fromkeys(values):  # the same value twice is one
-            try:
-                candidates.append(codec._find(value, bound))
-            except TokenError as error:
-                refusals.append(Refusal(error.reason, None, error.question))
+            found = codec._find(value, bound)
+            if isinstance(found, int):
+                furthest = max(furthest, found)
+            else:
+                candidates.append(found)
         if len(candidates) > MAX_CANDIDATES:
             return Refusal(Reason.AMBIGUOUS, None, 0)
         opened: list[Session] = []
@@ -170,8 +176,8 @@ class AnyJar(Immutable):
             return opened[0]
         if opened:
             return Refusal(Reason.AMBIGUOUS, None, 0)
-        if not refusals:  # only what other systems left came, and no reader took it
-            return Refusal(Reason.MALFORMED, None, 1)
+        if not refusals:  # or only what other systems left came, and no reader took it
+            return _not_found(max(furthest, 1))
         return max(refusals, key=lambda refusal: refusal.question)
 
     def _old_candidates(self, old: dict[str, list[str]], bound: BoundRing) -> dict[tuple[str, str], list[Reader]]:

@@ -15,7 +15,7 @@ from datetime import timedelta
 from typing import Any, Final
 
 from clientsession._ciphers import Suite
-from clientsession._codec import MAX_SIZE, Codec
+from clientsession._codec import MAX_SIZE, UNKNOWN_KEY_QUESTION, Codec
 from clientsession._jar import MAX_CANDIDATES, CookieCodec
 from clientsession._json import StrictJSON
 from clientsession._keyfile import Role
@@ -35,7 +35,7 @@ from clientsession._token import (
 )
 from clientsession.commands._dumping import safe_string
 from clientsession.commands._finding import Found, Source
-from clientsession.errors import Reason, TokenError
+from clientsession.errors import Reason
 
 SUITES: Final = {int(suite): suite.name.lower().replace("_", "-") for suite in Suite}  # as `clientsession keys` names them
 _ALL_ANSWERED: Final = 10  # one more than docs/SPEC.md, section 6, has questions
@@ -191,10 +191,10 @@ class _Answer:
 def _ask(text: str, kind: str, name: str, ring: Keyring, look: Look) -> _Answer:
     """Ask a codec whether a token opens; then look inside, also where its time is over or not come."""
     codec = look.codec(kind, name, ring)
-    try:
-        frame, key = codec._find(text, codec._bind(ring))
-    except TokenError as error:
-        return _Answer(kind, error.reason, error.question)
+    found = codec._find(text, codec._bind(ring))
+    if isinstance(found, int):
+        return _Answer(kind, Reason.UNKNOWN_KEY if found == UNKNOWN_KEY_QUESTION else Reason.MALFORMED, found)
+    frame, key = found
     opened = codec._open(frame, key, codec._rules, lambda: look.now)
     reason, question = (None, _ALL_ANSWERED) if isinstance(opened, Session) else (opened.reason, opened.question)
     plaintext = key.cipher.open(frame.nonce, frame.ciphertext, key.aad)
