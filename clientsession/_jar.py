@@ -21,7 +21,7 @@ from clientsession._keyring import BoundRing, Keyring
 from clientsession._keys import BoundKey
 from clientsession._migration import Reader
 from clientsession._session import DEFAULT_DURATION, Lifetime, Rules, Session, check_duration
-from clientsession._token import Frame
+from clientsession._token import MIN_CHARS, Frame
 from clientsession.errors import (
     ConfigurationError,
     Reason,
@@ -150,7 +150,7 @@ class AnyJar(Immutable):
         refusals: list[Refusal] = []
         furthest = 0  # question of those that name no key of the ring
         for value in dict.fromkeys(values):  # the same value twice is one
-            found = codec._find(value, bound)
+            found = codec._find(value, bound) if MIN_CHARS <= len(value) <= codec._max_chars else 1
             if isinstance(found, int):
                 furthest = max(furthest, found)
             else:

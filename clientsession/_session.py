@@ -94,8 +94,9 @@ class Lifetime:
 
         A server whose clock is behind may see a session that begins later than now, and is to end soon.
         """
-        end = expires if self.maximum is None else min(expires, created + self.maximum)
-        return max(end, created)
+        if self.maximum is not None and expires > created + self.maximum:
+            expires = created + self.maximum
+        return expires if expires > created else created
 
 
 class Rules(NamedTuple):

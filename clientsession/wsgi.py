@@ -207,7 +207,8 @@ class _RequestSessions(Sessions):
     def __getitem__(self, name: str) -> Session:
         if self._outer is not None and name not in self._jars:
             return self._outer[name]
-        return super().__getitem__(name)
+        visit = self._visits.get(name)
+        return self._visit(name).session if visit is None else visit.session
 
     def __contains__(self, name: object) -> bool:
         return name in self._jars or (self._outer is not None and name in self._outer)
