@@ -389,8 +389,8 @@ class Codec(Immutable):
             if not is_same(content, self._read(origin.body)):
                 raise
             return *self._unchanged(origin, session), False
-        # Where the bytes differ and nobody wrote, the content may not: another writer's spacing is no change.
-        if body != origin.body and (session._touched or not is_same(content, self._read(origin.body))):
+        # Where the bytes differ the content may not: another writer's spacing is no change.
+        if body != origin.body and not is_same(content, self._read(origin.body)):
             return *self._shaped(body, with_id=session._id is not None), True
         return *self._unchanged(origin, session), False
 

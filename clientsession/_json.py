@@ -19,6 +19,7 @@ MAX_INT: Final = (1 << 63) - 1  # what other languages' JSON readers keep in a 6
 MIN_INT: Final = -(1 << 63)
 MAX_VALUES: Final = 100_000  # more than any token holds; ends the walk of a few lists that contain one another many times over
 _DEEPEST: Final = "[" * MAX_DEPTH + "]" * MAX_DEPTH
+_FRAMES: Final = 16  # of Python's functions, at least: those of reading and writing together are fewer, without the levels
 _MAX_PATH_CHARS: Final = 200
 _MAX_KEY_CHARS: Final = 40
 
@@ -110,9 +111,16 @@ def has_room() -> bool:
     """
     try:
         json.loads(_DEEPEST)
+        _call(_FRAMES)
     except RecursionError:
         return False
     return True
+
+
+def _call(times: int) -> None:
+    """Be so many calls deep."""
+    if times:
+        _call(times - 1)
 
 
 def _encoder() -> Callable[[Any, int], Iterable[str]]:
@@ -285,8 +293,14 @@ def shown_key(key: object) -> str:
 def is_same(one: Any, other: Any) -> bool:
     """Whether two values read from JSON are alike to the type, the sign and the order of keys; of any depth.
 
-    ``==`` would call ``1``, ``1.0`` and ``True`` alike, and overflows the stack on nesting that a parser accepts.
+    ``==`` would call ``1``, ``1.0`` and ``True`` alike, and overflows the stack on nesting that a parser accepts. What it calls
+    different is, but for a NaN, which no JSON holds.
     """
+    try:
+        if one != other and one == one:  # noqa: PLR0124 - a NaN is not itself
+            return False
+    except RecursionError:
+        pass
     pairs = [(one, other)]
     while pairs:
         left, right = pairs.pop()

@@ -142,7 +142,6 @@ class Session(dict[str, Any]):
         "_refusal",
         "_retimed",
         "_rules",
-        "_touched",
     )
 
     def __init__(
@@ -169,7 +168,6 @@ class Session(dict[str, Any]):
         self._retimed = False
         self._destroyed = False
         self._closed = False
-        self._touched = False  # whether a method that changes it was called; what is in it may change without
 
     @classmethod
     def new(cls, rules: Rules, clock: Callable[[], int], refusal: Reason | None = None) -> Self:
@@ -319,7 +317,6 @@ class Session(dict[str, Any]):
             raise SessionCommittedError(
                 "this session's cookie was handed out already (the response has started); write sessions before start_response"
             )
-        self._touched = True
 
     def __setitem__(self, key: str, value: Any) -> None:
         self._check_open()

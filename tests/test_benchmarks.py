@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import importlib
 import json
+import logging
 import subprocess
 import sys
 import warnings
 import xml.etree.ElementTree as ET
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -26,6 +28,19 @@ from benchmarks import codec, measure, plots, results, ring, rivals, size  # noq
 from benchmarks.measure import SMOKE, Effort  # noqa: E402
 
 QUESTIONS = command._present()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def logging_as_it_was() -> Iterator[None]:
+    """Some of what is compared with sets the process' logging up when it is imported or run."""
+    level, handlers = logging.root.level, list(logging.root.handlers)
+    yield
+    logging.root.setLevel(level)
+    for handler in list(logging.root.handlers):
+        if handler not in handlers:
+            logging.root.removeHandler(handler)
+
+
 ROOT = Path(benchmarks.__file__).parent.parent
 
 
