@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import enum
-import subprocess
+import importlib
+import json.encoder
 import sys
 from collections import OrderedDict
 from datetime import UTC, datetime
@@ -14,7 +15,7 @@ import pytest
 from hypothesis import given
 
 from clientsession import Codec, Jar, Keyring, MalformedTokenError, SerializationError, Sessions
-from clientsession._json import MAX_VALUES, StrictJSON, is_same
+from clientsession._json import MAX_VALUES, StrictJSON, _is_plain_by_copies, is_same
 from clientsession.serializers import Msgspec
 from tests.conftest import cookie_of
 from tests.test_json import SESSIONS
@@ -107,6 +108,26 @@ def test_what_the_default_refuses_is_refused_in_the_same_words(wrong: dict[Any, 
         FAST.dumps(wrong)
     assert str(caught.value) == str(by_default.value)
     assert not FAST.takes(wrong)
+    is_text_alone = "surrogate" in str(caught.value)  # which is seen when it is encoded
+    assert _is_plain_by_copies(wrong) == is_text_alone
+
+
+@given(SESSIONS)
+def test_the_slow_look_takes_what_the_quick_one_takes(session: dict[str, Any]) -> None:
+    assert _is_plain_by_copies(session)
+
+
+@pytest.mark.parametrize("value", [OrderedDict(a=1), Text("text"), (1,)])
+def test_what_is_no_dict_is_no_session(value: Any) -> None:
+    for serializer in (STRICT, FAST):
+        assert not serializer.takes(value)
+
+
+def test_without_the_module_in_c_the_bytes_are_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    session = {"a": [1, 2.5, None, True, "é😀\0"], "b": {"c": -0.0}}
+    monkeypatch.setattr(json.encoder, "c_make_encoder", None)
+    assert StrictJSON().dumps(session) == STRICT.dumps(session)
+    assert not StrictJSON().takes({"a": "\ud800"})
 
 
 def test_what_the_default_takes_is_taken() -> None:
@@ -197,12 +218,11 @@ def test_a_body_deeper_than_the_stack_is_malformed(ring: Keyring) -> None:
         FAST.dumps(dict(session))
 
 
-def test_without_msgspec_the_error_says_what_to_install() -> None:
-    script = "import sys; sys.modules['msgspec'] = None\nimport clientsession\nimport clientsession.serializers"
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
-    assert (
-        done.stderr.splitlines()[-1] == "ImportError: clientsession.serializers needs msgspec: pip install 'clientsession[speed]'"
-    )
+def test_without_msgspec_the_error_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "msgspec", None)
+    monkeypatch.delitem(sys.modules, "clientsession.serializers")
+    with pytest.raises(ImportError, match=r"^clientsession.serializers needs msgspec: pip install 'clientsession\[speed\]'$"):
+        importlib.import_module("clientsession.serializers")
 
 
 def test_it_shows_what_it_is() -> None:
