@@ -67,6 +67,11 @@ def headers() -> tuple[Jar, dict[str, str], dict[str, Reason | None]]:
         f"{DUPLICATES} of the same name, all different": (cookies(*(junk(30) for _ in range(DUPLICATES))), Reason.MALFORMED),
         f"other names, {SERVER_LIMIT:,} characters": (pairs[:SERVER_LIMIT], None),
         f"semicolons, {SERVER_LIMIT:,} characters": (";" * SERVER_LIMIT, None),
+        f"its name without a value, {SERVER_LIMIT:,} characters": (("session;" * SERVER_LIMIT)[:SERVER_LIMIT], None),
+        f"its name with one character, {SERVER_LIMIT:,} characters": (
+            ";".join(f"session={number}" for number in range(SERVER_LIMIT))[:SERVER_LIMIT],
+            Reason.MALFORMED,
+        ),
         f"other names, {SCAN_LIMIT:,} characters": (pairs[:SCAN_LIMIT], None),
         f"{SCAN_LIMIT + 1:,} characters": (pairs[: SCAN_LIMIT + 1], Reason.MALFORMED),
     }

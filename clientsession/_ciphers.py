@@ -33,7 +33,7 @@ _PREFIX_BYTES: Final = 12  # of an XAES nonce: what the key of its AES-GCM is ma
 # are alike with a probability of 2^-65, where NIST SP 800-38D, 8.3, allows 2^-32 for a key (docs/SPEC.md, section 3).
 _TOKENS_PER_PREFIX: Final = 1 << 16
 _SECONDS_PER_PREFIX: Final = 3600.0
-_SUBKEYS_HELD: Final = 256  # for opening, of about 1 KB each: what 10 processes seal in a day
+_SUBKEYS_HELD: Final = 64  # in each of two generations, of about 2.5 KB each: what five processes seal in a day
 
 
 class Suite(enum.IntEnum):
@@ -105,9 +105,10 @@ class _Xaes256Gcm(Immutable):
 
     def nonce(self) -> bytes:
         held = self._subkeys.sealing
-        if held is None or held[2]() >= _TOKENS_PER_PREFIX or time.monotonic() >= held[3]:
+        # The time of day: a process that was frozen and is woken up, perhaps many times over, does not go on with its prefix.
+        if held is None or held[2]() >= _TOKENS_PER_PREFIX or not 0 <= time.time() - held[3] < _SECONDS_PER_PREFIX:
             prefix = os.urandom(_PREFIX_BYTES)
-            held = prefix, self._gcm(prefix), itertools.count(1).__next__, time.monotonic() + _SECONDS_PER_PREFIX
+            held = prefix, self._gcm(prefix), itertools.count(1).__next__, time.time()
             self._subkeys.sealing = held
         return held[0] + os.urandom(NONCE_BYTES - _PREFIX_BYTES)
 

@@ -187,7 +187,7 @@ class Codec(Immutable):
             pad_to=pad_to,
             _title=name,
             _lifetime=lifetime,
-            _rules=Rules(lifetime, self._measure, max_size),
+            _rules=Rules(lifetime, max_size),
             _scope=(self.kind, name, audience),
             _bound=keyring._snapshot()._bind(self.kind, name, audience),
             _now=partial(read_clock, clock),
@@ -223,15 +223,16 @@ class Codec(Immutable):
         now = self._now()
         session = data if isinstance(data, Session) and data._origin is not None and data._origin.scope == self._scope else None
         if session is None:
-            content = dict(data)
-            body, deflated = self._shaped(self._dump(content), with_id=False)
             created, expires, session_id, ephemeral = now, now + self._lifetime.duration, None, False
         else:
-            content = session
-            body, deflated, _ = self._write(session)
             created, expires, session_id, ephemeral = session._created, session._expires, session._id, session._ephemeral
         if duration is not None and expires > now:  # the dead stay dead
             expires = now + check_duration("duration", duration)
+        content = dict(data)
+        if session is None:
+            body, deflated = self._shaped(self._dump(content), with_id=False)
+        else:
+            body, deflated, _ = self._write(session)
         sealed = Sealed(created, expires, session_id, ephemeral, deflated, body)
         return self._seal(sealed, now, self._bind(self.keyring._snapshot()), content)
 
@@ -308,7 +309,7 @@ class Codec(Immutable):
         except SerializationError:
             return MalformedTokenError(9)
         origin = Origin(self._scope, None, None, body, body, deflated=False)
-        return Session(old.content, rules, clock, created, expires, None, lifetime.ephemeral, origin)
+        return Session(old.content, rules, self._measure, clock, created, expires, None, lifetime.ephemeral, origin)
 
     def _open(self, frame: Frame, key: BoundKey, rules: Rules, clock: Callable[[], int]) -> Session | TokenError:
         """The session in a frame, or the error to raise: what its content stands in is then not part of a traceback."""
@@ -334,7 +335,7 @@ class Codec(Immutable):
         if self.pad_to is not None:
             body = body.rstrip(b" ")  # so that what is compared in the end is the content
         origin = _new(Origin, (self._scope, key.key_id, session_id, body, raw, deflated))
-        return Session(content, rules, clock, created, expires, session_id, ephemeral, origin)
+        return Session(content, rules, self._measure, clock, created, expires, session_id, ephemeral, origin)
 
     def _read(self, body: bytes) -> dict[str, Any] | None:
         """The dict of a body, or None where it is none; no bytes at all stand for ``{}``."""
@@ -390,9 +391,20 @@ class Codec(Immutable):
                 raise
             return *self._unchanged(origin, session), False
         # Where the bytes differ the content may not: another writer's spacing is no change.
-        if body != origin.body and not is_same(content, self._read(origin.body)):
+        if body != origin.body and self._differs(content, origin):
             return *self._shaped(body, with_id=session._id is not None), True
         return *self._unchanged(origin, session), False
+
+    def _differs(self, content: dict[str, Any], origin: Origin) -> bool:
+        """Whether content that was written is another one than came."""
+        before = self._read(origin.body)
+        if isinstance(self.serializer, StrictJSON):  # it is plain, and nothing of the application's is called to compare it
+            try:
+                if content != before:
+                    return True
+            except RecursionError:  # the other one may be deep
+                pass
+        return not is_same(content, before)
 
     def _shaped(self, body: bytes, *, with_id: bool) -> tuple[bytes, bool]:
         """A body as it is sealed, deflated or padded where that is asked for; and whether it is deflated."""

@@ -13,6 +13,7 @@ from clientsession.errors import ConfigurationError
 
 MAX_HEADER_CHARS: Final = 64 * 1024  # eight times what servers take; bounds the work for one request
 MAX_COOKIE_BYTES: Final = 4096  # RFC 6265bis, 5.6: of name and value
+_FEW_PAIRS: Final = 8
 _MAX_NAME_CHARS: Final = 256
 _MAX_ATTRIBUTE_CHARS: Final = 1024  # RFC 6265bis, 5.6: browsers ignore a longer attribute, which would widen its scope
 _MAX_DOMAIN_CHARS: Final = 253  # RFC 1035, 2.3.4
@@ -63,10 +64,13 @@ def find_values(header: str, name: str) -> list[str]:
         header: the value of the Cookie header, each character standing for one octet.
         name: of the cookie.
     """
-    values = []
-    begin = 0  # of a pair
+    values: list[str] = []
+    begin = looked_at = 0  # where a pair begins; how many were looked at
     start = header.find(name)
     while start >= 0:  # pairs without the name in them, mostly all, are never looked at
+        looked_at += 1
+        if looked_at > _FEW_PAIRS:  # a browser sends one; where there are hundreds, splitting all is quicker
+            return values + find_cookies(header[begin:], {name}).get(name, [])
         begin = max(begin, header.rfind(";", begin, start) + 1)
         end = header.find(";", start)
         if end < 0:

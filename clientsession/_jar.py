@@ -118,7 +118,7 @@ class AnyJar(Immutable):
             compress=compress,
             pad_to=pad_to,
             codec=codec,
-            _rules=Rules(lifetime, codec._measure, codec.max_size),
+            _rules=Rules(lifetime, codec.max_size),
             _throttle=Throttle(),
             _readers=readers,
             _is_host_only=wire_name.startswith(HOST_PREFIX),
@@ -128,7 +128,7 @@ class AnyJar(Immutable):
     # For Sessions
 
     def _new(self, clock: Callable[[], int], refusal: Reason | None) -> Session:
-        return Session.new(self._rules, clock, refusal)
+        return Session.new(self._rules, self.codec._measure, clock, refusal)
 
     def _open(self, values: list[str], old: dict[str, list[str]], clock: Callable[[], int], bound: BoundRing) -> Session | Refusal:
         """The session of the tokens that came, or of what other systems left, or why there is none.

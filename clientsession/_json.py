@@ -136,6 +136,8 @@ def _encoder() -> Callable[[Any, int], Iterable[str]]:
 
 def _is_plain(session: dict[str, Any]) -> bool:
     """Whether a session has only JSON's own types, within the limits. Text is checked as it is encoded."""
+    if type(session) is not dict:
+        return False
     try:
         return _room_after(session, MAX_DEPTH, MAX_VALUES) >= 0
     except RuntimeError:  # another thread changed a dict meanwhile, or the application's own stack is nearly full
@@ -153,8 +155,6 @@ def _room_after(value: dict[str, Any] | list[Any], levels: int, room: int) -> in
             if type(key) is not str:
                 return -1
         items = value.values()
-    elif type(value) is not list:
-        return -1
     for item in items:
         kind = type(item)
         if kind is str:
@@ -254,6 +254,8 @@ def _fault(value: Any, path: str, levels: int) -> str | None:
 
 
 def _first_fault(session: dict[str, Any]) -> str:
+    if type(session) is not dict:
+        return f"a session is a dict, of exactly that type, and not of type {_type_name(session)}"
     # A session of more than MAX_VALUES values need not be walked to its end to be told so.
     seen = itertools.islice(_faults(session, "", MAX_DEPTH), 2 * MAX_VALUES)
     return next(filter(None, seen), f"the session holds more than {MAX_VALUES:,} values, or was changed while it was being sealed")
@@ -293,14 +295,8 @@ def shown_key(key: object) -> str:
 def is_same(one: Any, other: Any) -> bool:
     """Whether two values read from JSON are alike to the type, the sign and the order of keys; of any depth.
 
-    ``==`` would call ``1``, ``1.0`` and ``True`` alike, and overflows the stack on nesting that a parser accepts. What it calls
-    different is, but for a NaN, which no JSON holds.
+    ``==`` would call ``1``, ``1.0`` and ``True`` alike, and overflows the stack on nesting that a parser accepts.
     """
-    try:
-        if one != other and one == one:  # noqa: PLR0124 - a NaN is not itself
-            return False
-    except RecursionError:
-        pass
     pairs = [(one, other)]
     while pairs:
         left, right = pairs.pop()

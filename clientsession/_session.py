@@ -100,10 +100,9 @@ class Lifetime:
 
 
 class Rules(NamedTuple):
-    """What a codec or jar holds its sessions to: how long they live, how their size is measured, and how large they may be."""
+    """What a codec or jar holds its sessions to: how long they live, and how large they may be."""
 
     lifetime: Lifetime
-    measure: Callable[[Session], int]
     limit: int
 
 
@@ -138,6 +137,7 @@ class Session(dict[str, Any]):
         "_ephemeral",
         "_expires",
         "_id",
+        "_measure",
         "_origin",
         "_refusal",
         "_retimed",
@@ -148,6 +148,7 @@ class Session(dict[str, Any]):
         self,
         content: dict[str, Any],
         rules: Rules,
+        measure: Callable[[Session], int],
         clock: Callable[[], int],
         created: int,
         expires: int,
@@ -158,6 +159,7 @@ class Session(dict[str, Any]):
     ) -> None:
         dict.__init__(self, content)
         self._rules = rules
+        self._measure = measure
         self._clock = clock
         self._created = created
         self._expires = expires
@@ -170,11 +172,11 @@ class Session(dict[str, Any]):
         self._closed = False
 
     @classmethod
-    def new(cls, rules: Rules, clock: Callable[[], int], refusal: Reason | None = None) -> Self:
+    def new(cls, rules: Rules, measure: Callable[[Session], int], clock: Callable[[], int], refusal: Reason | None = None) -> Self:
         """An empty session that starts now."""
         now = clock()
         lifetime = rules.lifetime
-        return cls({}, rules, clock, now, now + lifetime.duration, None, lifetime.ephemeral, None, refusal)
+        return cls({}, rules, measure, clock, now, now + lifetime.duration, None, lifetime.ephemeral, None, refusal)
 
     # What is known about it
 
@@ -230,7 +232,7 @@ class Session(dict[str, Any]):
         Raises:
             SerializationError: something in it would not be read back as it is; names the path.
         """
-        return self._rules.measure(self)
+        return self._measure(self)
 
     @property
     def size_left(self) -> int:
@@ -239,7 +241,7 @@ class Session(dict[str, Any]):
         Raises:
             SerializationError: something in it would not be read back as it is; names the path.
         """
-        return self._rules.limit - self._rules.measure(self)
+        return self._rules.limit - self._measure(self)
 
     # What a handler does to its life
 

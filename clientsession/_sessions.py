@@ -133,16 +133,16 @@ class Sessions:
     )
 
     def __init__(self, jars: Iterable[AnyJar], cookie_header: str | None, *, headers: Mapping[str, str] | None = None) -> None:
+        table = jars if isinstance(jars, JarTable) else JarTable(jars)
+        self._begin(table, cookie_header, _wanted(table.headers, headers))
+
+    def _begin(self, table: JarTable, cookie_header: str | None, headers: Mapping[str, str]) -> None:
+        """Set what each request starts with; little, since most requests use no session."""
         if cookie_header is not None and not isinstance(cookie_header, str):
             raise TypeError(f"cookie_header must be a str or None, not {type(cookie_header).__name__}; decode bytes as Latin-1")
-        table = jars if isinstance(jars, JarTable) else JarTable(jars)
-        self._begin(table, cookie_header or "", _wanted(table.headers, headers))
-
-    def _begin(self, table: JarTable, cookie_header: str, headers: Mapping[str, str]) -> None:
-        """Set what each request starts with; little, since most requests use no session."""
         self._table = table
         self._jars = table.by_name
-        self._header = cookie_header
+        self._header = cookie_header or ""
         self._headers = headers
         self._found: dict[str, list[str]] = {}
         self._visits: dict[str, _Visit] = {}
@@ -397,7 +397,7 @@ class Sessions:
     def _warn_of_size(self, answers: dict[str, _Answer]) -> None:
         total = used_bytes = 0
         for name, jar in self._jars.items():
-            if not isinstance(jar, Jar):
+            if not isinstance(jar, Jar) or name in self._given_up:
                 continue
             visit = self._visits.get(name)
             if name in answers:

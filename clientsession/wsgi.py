@@ -111,6 +111,7 @@ class SessionMiddleware:
                 headers = self._with_sessions(headers, sessions, environ)
             else:
                 sessions._close()
+                headers = list(headers)  # the application's own may be shared by its requests, and a server may add to it
             if outer is not None:
                 outer._added = sessions._added
             if exc_info is None:
@@ -127,8 +128,8 @@ class SessionMiddleware:
     ) -> list[tuple[str, str]]:
         """The headers of a response that used sessions; a new list, since the application's own may be shared by its requests."""
         answers = sessions.commit_headers()
-        names = _names(headers)
         headers = list(headers)
+        names = _names(headers)
         if "vary" in names:
             _vary_on(headers, sessions.vary)
         else:
@@ -180,7 +181,7 @@ class _RequestSessions(Sessions):
         headers: dict[str, str] = {}
         if table.headers:
             headers = {name: environ.get(f"HTTP_{name.upper().replace('-', '_')}", "") for name in table.headers}
-        self._begin(table, environ.get("HTTP_COOKIE") or "", headers)
+        self._begin(table, environ.get("HTTP_COOKIE"), headers)
         self._middleware = middleware
         self._outer = outer
         self._added: tuple[str, str] | None = None  # the Cache-Control of our own that the response carries

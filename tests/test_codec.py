@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import copy
+import gc
 import itertools
 import json
 import pickle
 import re
 import traceback
+import weakref
 import zlib
 from datetime import timedelta
 from types import MappingProxyType
@@ -17,6 +19,7 @@ import pytest
 
 from clientsession import (
     Codec,
+    ConfigurationError,
     ExpiredTokenError,
     Jar,
     Key,
@@ -320,3 +323,22 @@ def test_the_frames_of_a_refusal_hold_nothing_of_the_content(clock: Clock) -> No
         ours = [frame for frame in shown.split("  File ") if "clientsession" in frame.partition("\n")[0] and "test_" not in frame]
         assert ours
         assert "MARKER" not in "".join(ours)
+
+
+def test_a_codec_that_nobody_holds_is_gone_at_once(ring: Keyring) -> None:
+    """With its keys, also where no collector runs."""
+    gc.collect()
+    gc.disable()
+    try:
+        codec = Codec(ring, "x")
+        codec.decode(codec.encode({"a": 1}))
+        gone = weakref.ref(codec)
+        del codec
+        assert gone() is None
+    finally:
+        gc.enable()
+
+
+def test_a_bad_duration_is_told_before_what_is_wrong_with_the_content(ring: Keyring) -> None:
+    with pytest.raises(ConfigurationError, match="duration must be from 1 second"):
+        Codec(ring, "x").encode({"a": object()}, duration=timedelta(0))

@@ -762,3 +762,42 @@ def test_sessions_without_a_jar_or_with_something_else_are_refused(jar: Jar) -> 
         Sessions(["session"], None)  # type: ignore[list-item]
     with pytest.raises(ConfigurationError, match="two jars are named 'session'"):
         Sessions([jar, jar], None)
+
+
+class Uncomparable:
+    """As an array of numpy is, or a column of a table."""
+
+    def __eq__(self, other: object) -> Any:
+        return self
+
+    def __ne__(self, other: object) -> Any:
+        return self
+
+    def __bool__(self) -> bool:
+        raise ValueError("the truth value is ambiguous")
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+def test_what_cannot_be_compared_is_told_by_its_path(client: Client) -> None:
+    with client.visit() as sessions:
+        sessions["session"]["rows"] = [1, 2]
+    sessions = client.request()
+    sessions["session"]["rows"] = Uncomparable()
+    with pytest.raises(SerializationError, match=r"rows is of type .*Uncomparable"):
+        sessions.commit()
+
+
+def test_a_session_that_was_given_up_is_not_counted_as_large(ring: Keyring, caplog: pytest.LogCaptureFixture) -> None:
+    client = Client(Jar("one", ring), Jar("two", ring))
+    with client.visit() as sessions:
+        sessions["one"]["a"] = "x" * 2900
+    with client.visit() as sessions:
+        sessions["two"]["a"] = "x" * 2300
+    client.cookies["other"] = "y" * 1000
+    sessions = client.request()
+    sessions["one"]["bad"] = object()
+    with pytest.raises(SerializationError):
+        sessions.commit()
+    assert sessions.commit() == []
+    assert not caplog.records

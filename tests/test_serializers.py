@@ -117,10 +117,12 @@ def test_the_slow_look_takes_what_the_quick_one_takes(session: dict[str, Any]) -
     assert _is_plain_by_copies(session)
 
 
-@pytest.mark.parametrize("value", [OrderedDict(a=1), Text("text"), (1,)])
+@pytest.mark.parametrize("value", [OrderedDict(a=1), Text("text"), "x", (1,), [1], 5, None])
 def test_what_is_no_dict_is_no_session(value: Any) -> None:
     for serializer in (STRICT, FAST):
         assert not serializer.takes(value)
+        with pytest.raises(SerializationError, match="a session is a dict, of exactly that type, and not of type "):
+            serializer.dumps(value)
 
 
 def test_without_the_module_in_c_the_bytes_are_the_same(monkeypatch: pytest.MonkeyPatch) -> None:

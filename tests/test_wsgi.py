@@ -2021,3 +2021,37 @@ def test_a_cookie_of_either_of_two_nested_middlewares_is_not_stored(written: str
     ]
     for nested in (adapter(adapter(app, CART), SESSION), adapter(adapter(app, SESSION), CART)):
         assert serve(nested).values("Cache-Control") == expected
+
+
+@pytest.mark.parametrize("kind", ["untouched", "read", "written"])
+def test_headers_may_be_handed_over_as_any_iterable_and_are_the_server_s_own_list(ring: Keyring, kind: str) -> None:
+    shared = [("Content-Type", "text/plain"), ("Set-Cookie", "own=1"), ("Cache-Control", "public")]
+
+    def application(environ: dict[str, Any], start_response: Any) -> list[bytes]:
+        if kind != "untouched":
+            session = environ["clientsession.sessions"]["session"]
+            if kind == "written":
+                session["a"] = 1
+        start_response("200 OK", iter(shared) if environ["QUERY_STRING"] else shared)
+        return []
+
+    seen: list[list[tuple[str, str]]] = []
+
+    def start_response(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> None:
+        seen.append(list(headers))
+        headers.append(("X-Server", "added"))
+
+    app = SessionMiddleware(application, [Jar("session", ring)])
+    before = list(shared)
+    for query in ("", "iterator"):
+        app(make_environ() | {"QUERY_STRING": query}, start_response)
+    assert shared == before
+    names = [[name for name, _ in headers] for headers in seen]
+    assert names[0] == names[1]
+    assert names[0][:2] == ["Content-Type", "Set-Cookie"]
+
+
+def test_a_cookie_header_of_bytes_is_a_mistake_that_is_told(ring: Keyring) -> None:
+    app = SessionMiddleware(lambda environ, start_response: [], [Jar("session", ring)])
+    with pytest.raises(TypeError, match="cookie_header must be a str or None, not bytes"):
+        app(make_environ() | {"HTTP_COOKIE": b"a=b"}, lambda *_: None)
