@@ -155,8 +155,8 @@ class AnyJar(Immutable):
                 furthest = max(furthest, found)
             else:
                 candidates.append(found)
-        if len(candidates) > MAX_CANDIDATES:
-            return Refusal(Reason.AMBIGUOUS, None, 0)
+                if len(candidates) > MAX_CANDIDATES:
+                    return Refusal(Reason.AMBIGUOUS, None, 0)
         opened: list[Session] = []
         for frame, key in candidates:
             session = codec._open(frame, key, self._rules, clock)
