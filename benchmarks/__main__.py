@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from benchmarks import INSTALL
 
-MODULES: Final = ("codec", "size", "request", "hostile", "ring", "scale", "memory", "imports")
+MODULES: Final = ("codec", "size", "request", "hostile", "ring", "scale", "memory", "imports", "sidechannels")
 
 
 def main(arguments: list[str] | None = None) -> int:
