@@ -33,7 +33,7 @@ def main(arguments: list[str] | None = None) -> int:
     how.add_argument("--quick", action="store_true", help="fewer and shorter values")
     how.add_argument("--smoke", action="store_true", help="one call of each, only to see that it runs; keeps nothing")
     ours = "python{}.{}".format(*sys.version_info)
-    parser.add_argument("--name", default=ours, help=f"of the file under benchmarks/results; by default {ours}")
+    parser.add_argument("--name", help=f"of the file under benchmarks/results; by default {ours}, with --quick: quick")
     parser.add_argument("--plots", action="store_true", help="draw what that file holds; with no question named, ask none")
     parser.add_argument(
         "--report", action="store_true", help="put the tables of the kept results into benchmarks/README.md; likewise"
@@ -44,7 +44,7 @@ def main(arguments: list[str] | None = None) -> int:
         if name not in questions:
             parser.error(f"there is no question {name!r}; there are {', '.join(questions)}")
     try:
-        path = results.path_of(asked.name)
+        path = results.path_of(asked.name or ("quick" if asked.quick else ours))
     except ValueError as error:
         parser.error(str(error))
 

@@ -29,7 +29,7 @@ DIGITS: Final = 5  # significant ones that are kept of a value: a hundred times 
 _MACHINE: Final = ("platform", "cpu_model_name", "cpu_count", "cpu_config", "aslr", "load_avg_1min")
 # Whatever is timed, makes what is timed, or times it; also what is not a distribution of bench itself.
 DISTRIBUTIONS: Final = (
-    *("clientsession", "cryptography", "PyNaCl", "WebOb", "msgspec", "pybase64", "pyperf"),
+    *("clientsession", "cryptography", "PyNaCl", "WebOb", "msgspec", "pyperf"),
     *("litestar", "pyramid", "pyramid-nacl-session", "Beaker", "aiohttp", "aiohttp-session", "joserfc", "pyseto", "pycryptodomex"),
     *("Flask", "Werkzeug", "starlette", "Django", "itsdangerous"),
 )
@@ -114,12 +114,10 @@ def _rounded(value: Any) -> Any:
 def circumstances(record_about: dict[str, Any]) -> str:
     """One line on how a record came to be."""
     machine = record_about["machine"]
-    effort = record_about["effort"]
     processors = f"{machine.get('cpu_model_name', 'unknown processor')}, {machine.get('cpu_count', '?')} cores"
     return (
         f"{record_about['python']}, {processors}, {record_about['openssl']}, clientsession "
-        f"{record_about['versions'].get('clientsession', '?')}, {record_about['date'][:10]}, {effort['rounds']} values of "
-        f"{effort['seconds'] * 1000:g} ms"
+        f"{record_about['versions'].get('clientsession', '?')}, {record_about['date'][:16].replace('T', ' ')} UTC"
     )
 
 

@@ -1,8 +1,7 @@
 """The systems that are measured, each behind ``seal`` and ``open``, with a label that says what it does.
 
-Each is used through its own public interface, as its documentation sets it up, with a key that is held. What a system makes
-anew for each request where it could be kept is kept here: that is to its favour. Where JSON is the caller's to write it is
-compact, as ours.
+Each is used through its own public interface, as its documentation sets it up, with a key that is held. Where JSON is the
+caller's to write it is compact, as ours, and written by ``json.dumps``, as a caller would.
 """
 
 from __future__ import annotations
@@ -122,7 +121,7 @@ def _speed() -> Rival:
     return Rival("clientsession, Msgspec", label, codec.encode, codec.decode)
 
 
-# The floor: the least that JSON, a cipher and base64 cost, with no lifetime, no check of what goes in, and no second key
+# The floor: JSON, a cipher and base64 in the plain way, with no lifetime, no check of what goes in, and no second key
 
 
 def _floor() -> Rival:

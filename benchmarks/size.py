@@ -6,6 +6,8 @@ present. Nothing is timed.
 
 from __future__ import annotations
 
+import json
+import subprocess
 import tempfile
 from pathlib import Path
 from typing import Any, Final
@@ -43,6 +45,7 @@ def run(effort: Effort) -> dict[str, Any]:
             values |= found
             labels |= {name: vars(label) for name, label in NODE_PEERS.items()}
     return {
+        "node": node_versions() if set(NODE_PEERS) <= values.keys() else {},
         "unit": "characters",
         "base": FLOOR,
         "labels": labels,
@@ -85,6 +88,13 @@ def node_sizes(cache: Path, bodies: dict[int, Body]) -> dict[str, dict[str, int]
     return values
 
 
+def node_versions() -> dict[str, str]:
+    """Of Node and of its packages."""
+    package = json.loads((Path(__file__).parent.parent / "tests" / "node" / "package.json").read_text(encoding="utf-8"))
+    node = subprocess.run(["node", "--version"], capture_output=True, text=True, check=True)  # noqa: S607 - that of the PATH, as npm's
+    return {"Node": node.stdout.strip()} | {name: package["dependencies"][name] for name in ("client-sessions", "iron-session")}
+
+
 def table(result: dict[str, Any]) -> str:
     """Markdown: characters, and what is more than the floor's; shortest around an empty session first."""
     values, labels, base = result["values"], result["labels"], result["base"]
@@ -100,6 +110,8 @@ def table(result: dict[str, Any]) -> str:
         lifetime = label["lifetime"] + (" (deflates)" if label["deflates"] else "")
         lines.append(f"| {shown} | {label['kind']} | {lifetime} | " + " | ".join(cells) + " |")
     lines.append(f"\n\\* more than the {COOKIE_CHARACTERS:,} bytes that browsers keep of one cookie.")
+    if result["node"]:
+        lines.append("\n" + ", ".join(f"{name} {version}" for name, version in result["node"].items()) + ".")
     return "\n".join(lines) + notes(result)
 
 
