@@ -99,8 +99,10 @@ class Browser:
 
     def receive(self, request: Request, set_cookies: list[str]) -> list[bool]:
         """Take the Set-Cookie values of the answer to a request; for each, whether the cookie was taken."""
-        taken = [self._receive(request, value) for value in set_cookies]
-        self._drop_expired()
+        taken = []
+        for value in set_cookies:
+            taken.append(self._receive(request, value))
+            self._drop_expired()
         self._drop_excess()
         return taken
 
