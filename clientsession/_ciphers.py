@@ -33,7 +33,7 @@ _PREFIX_BYTES: Final = 12  # of an XAES nonce: what the key of its AES-GCM is ma
 # are alike with a probability of 2^-65, where NIST SP 800-38D, 8.3, allows 2^-32 for a key (docs/SPEC.md, section 3).
 _TOKENS_PER_PREFIX: Final = 1 << 16
 _SECONDS_PER_PREFIX: Final = 3600.0
-_SUBKEYS_HELD: Final = 64  # in each of two generations, of about 2.5 KB each: what five processes seal in a day
+_SUBKEYS_HELD: Final = 64  # in each of two generations, of a few KB each: what five processes seal in a day
 
 
 class Suite(enum.IntEnum):

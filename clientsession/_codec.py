@@ -25,6 +25,7 @@ from clientsession._token import (
     Sealed,
     deflate,
     inflate,
+    new_tuple,
     room_for_body,
     take_apart,
     token_chars,
@@ -52,11 +53,15 @@ _LARGEST_KEYS_SHOWN: Final = 5
 _MIN_PAD_TO: Final = 2
 _MAX_PAD_TO: Final = 1024  # a quarter of a cookie
 _SUITES: Final = frozenset(Suite)
-_new: Final = tuple.__new__  # a NamedTuple without its own constructor, which takes twice as long
-UNKNOWN_KEY_QUESTION: Final = 3  # docs/SPEC.md, section 6
+_UNKNOWN_KEY_QUESTION: Final = 3  # docs/SPEC.md, section 6
 
 
 NOT_A_KEYRING: Final = "the keyring must be a Keyring: write Keyring(key)"
+
+
+def not_found(question: int) -> type[TokenError]:
+    """What a text is refused with that names no key of the ring, by the question it ended at."""
+    return UnknownKeyError if question == _UNKNOWN_KEY_QUESTION else MalformedTokenError
 
 
 def check_label(what: str, value: str, *, empty_allowed: bool = False) -> None:
@@ -254,7 +259,7 @@ class Codec(Immutable):
             raise TypeError(f"a token is a str, not {type(token).__name__}{hint}")
         found = self._find(token, self._bind(self.keyring._snapshot()))
         if not isinstance(found, tuple):
-            raise UnknownKeyError(found) if found == UNKNOWN_KEY_QUESTION else MalformedTokenError(found)
+            raise not_found(found)(found)
         opened = self._open(*found, self._rules, self._now)
         if isinstance(opened, Session):
             return opened
@@ -281,15 +286,8 @@ class Codec(Immutable):
             return 1
         key = bound.keys.get(frame.header)
         if key is None:
-            return UNKNOWN_KEY_QUESTION if frame.header[0] in _SUITES else 2
+            return _UNKNOWN_KEY_QUESTION if frame.header[0] in _SUITES else 2
         return frame, key
-
-    def _is_own(self, value: str, bound: BoundRing | None = None) -> bool:
-        """Whether a text has the form of a token of this version, whoever sealed it; given keys, one that names one of them."""
-        frame = take_apart(value, self._max_chars)
-        if frame is None:
-            return False
-        return frame.header[0] in _SUITES if bound is None else frame.header in bound.keys
 
     def _adopted(self, old: OldSession, rules: Rules, clock: Callable[[], int]) -> Session | TokenError:
         """The session another system left, with its times; an error where it is over here, of the future, or no plain JSON."""
@@ -334,7 +332,7 @@ class Codec(Immutable):
             return MalformedTokenError(9)
         if self.pad_to is not None:
             body = body.rstrip(b" ")  # so that what is compared in the end is the content
-        origin = _new(Origin, (self._scope, key.key_id, session_id, body, raw, deflated))
+        origin = new_tuple(Origin, (self._scope, key.key_id, session_id, body, raw, deflated))
         return Session(content, rules, self._measure, clock, created, expires, session_id, ephemeral, origin)
 
     def _read(self, body: bytes) -> dict[str, Any] | None:

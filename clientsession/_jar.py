@@ -12,7 +12,7 @@ from functools import partial
 from types import EllipsisType
 from typing import Final, NamedTuple
 
-from clientsession._codec import NOT_A_KEYRING, UNKNOWN_KEY_QUESTION, Codec, check_label
+from clientsession._codec import NOT_A_KEYRING, Codec, check_label, not_found
 from clientsession._cookies import HOST_PREFIX, SetCookie
 from clientsession._events import LOGGED, Event, EventKind, Throttle, log_event
 from clientsession._immutable import Immutable
@@ -26,6 +26,7 @@ from clientsession.errors import (
     ConfigurationError,
     Reason,
     TokenError,
+    UnknownKeyError,
 )
 
 MAX_CANDIDATES: Final = 4  # cookies of one name that are decrypted; a browser sends one for each path and domain it has
@@ -43,7 +44,7 @@ class Refusal(NamedTuple):
 
 def _not_found(question: int) -> Refusal:
     """Of a text that names no key of the ring, where it ended."""
-    return Refusal(Reason.UNKNOWN_KEY if question == UNKNOWN_KEY_QUESTION else Reason.MALFORMED, None, question)
+    return Refusal(not_found(question).reason, None, question)
 
 
 class AnyJar(Immutable):
@@ -187,12 +188,12 @@ class AnyJar(Immutable):
             for value in dict.fromkeys(values):
                 if len(found) > MAX_CANDIDATES:
                     return found
-                readers = [reader for reader in self._readers if reader.cookie_name == name]
-                is_own = self.codec._is_own(value)
-                if is_own and not self.codec._is_own(value, bound):
-                    readers = [reader for reader in readers if reader.may_look_like_ours]
-                elif is_own:
+                ours = self.codec._find(value, bound)
+                if isinstance(ours, tuple):
                     continue
+                looks_like_ours = not_found(ours) is UnknownKeyError
+                readers = [reader for reader in self._readers if reader.cookie_name == name]
+                readers = [reader for reader in readers if reader.may_look_like_ours or not looks_like_ours]
                 if readers:
                     found[name, value] = readers
         return found

@@ -26,8 +26,6 @@ from clientsession.errors import (
 
 LARGE_REQUEST_BYTES: Final = 7168  # proxies and WSGI servers cap a header at about 8 KB, and others' cookies share it
 
-_NONE_OLD: Final[dict[str, list[str]]] = {}
-
 _logger: Final = logging.getLogger("clientsession")
 
 
@@ -56,7 +54,7 @@ class JarTable:
         ConfigurationError: no jar, something else than a jar, or two of one name, cookie name or header.
     """
 
-    __slots__ = ("by_name", "headers", "only_cookies", "scanned", "taken", "vary")
+    __slots__ = ("by_name", "headers", "scanned", "taken", "vary")
 
     def __init__(self, jars: Iterable[AnyJar]) -> None:
         if isinstance(jars, AnyJar):
@@ -99,7 +97,6 @@ class JarTable:
         self.taken = self.scanned | {f"{name}:" for name in headers}  # no cookie's name has a colon
         self.headers = frozenset(jar.header for jar in by_name.values() if isinstance(jar, HeaderJar))
         self.vary = {name: jar.header if isinstance(jar, HeaderJar) else "Cookie" for name, jar in by_name.items()}
-        self.only_cookies = not self.headers
 
     def __iter__(self) -> Iterator[AnyJar]:
         return iter(self.by_name.values())
@@ -329,7 +326,7 @@ class Sessions:
         bound = jar.codec._bind(self._ring(jar))
         extended = False
         values = self._values(jar)
-        old = self._old_values(jar) if jar._readers and values is not None else _NONE_OLD
+        old = self._old_values(jar) if jar._readers and values is not None else {}
         sent_bytes = len(values) * jar._name_bytes + sum(map(len, values)) if values else 0
         opened: Session | Refusal | None = None
         if values is None:

@@ -133,7 +133,7 @@ class SessionMiddleware:
         if "vary" in names:
             _vary_on(headers, sessions.vary)
         else:
-            headers.append(_BY_COOKIE if self._jars.only_cookies else ("Vary", ", ".join(sessions.vary)))
+            headers.append(("Vary", ", ".join(sessions.vary)) if self._jars.headers else _BY_COOKIE)
         if answers:
             cookies = [value for name, value in answers if name == SET_COOKIE]
             self._check_secure(cookies, environ)

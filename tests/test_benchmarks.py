@@ -100,8 +100,8 @@ def test_a_system_gives_back_what_it_sealed_and_leaves_what_it_was_given_alone(n
     content = body(TYPICAL)
     assert rival.name == name
     assert rival.label.kind in {rivals.ENCRYPTED, rivals.SIGNED}
-    assert rival.round_trip(content) == rival.round_trip(content) or rival.label.kind == rivals.ENCRYPTED
-    rival.seal(content)
+    opened = dict(rival.open(rival.round_trip(content)))
+    assert {key: opened[key] for key in content} == content
     assert content == body(TYPICAL)
 
 

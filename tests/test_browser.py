@@ -430,6 +430,9 @@ def moving(clock: Clock) -> Iterator[tuple[str, Callable[..., None]]]:
         jars[:] = [Jar("session", ring, clock=clock, secure=False, **options)]
 
     def application(environ: dict[str, Any], start_response: Callable[..., Any]) -> list[bytes]:
+        if not environ["PATH_INFO"].startswith("/shop/"):  # a browser asks for /favicon.ico too, at any time
+            start_response("404 Not Found", [("Content-Type", "text/plain")])
+            return []
         session = get_sessions(environ)["session"]
         if environ["PATH_INFO"].endswith("/out"):
             session.destroy()

@@ -411,7 +411,10 @@ def test_tokens_one_after_another_do_not_open(door: Door, body_bytes: int) -> No
 
 def test_half_of_one_token_and_half_of_another_do_not_open(door: Door) -> None:
     """D23"""
-    mine, theirs = door.seal(), door.seal_plaintext(reference.plaintext(NOW, NOW + DAY, BODY), name="cart")
+    mine = door.seal()
+    # One whose nonce begins with another byte, or the two cut behind it would be the same as before.
+    while frame_of(theirs := door.seal_plaintext(reference.plaintext(NOW, NOW + DAY, BODY), name="cart"))[5] == frame_of(mine)[5]:
+        pass
     assert frame_of(mine)[:5] == frame_of(theirs)[:5]
     for cut in (5, 6, 29, 40, 70):
         door.refuses(text_of(frame_of(mine)[:cut] + frame_of(theirs)[cut:]), FORGED, decryptions=1)

@@ -15,7 +15,7 @@ from datetime import timedelta
 from typing import Any, Final
 
 from clientsession._ciphers import Suite
-from clientsession._codec import MAX_SIZE, UNKNOWN_KEY_QUESTION, Codec
+from clientsession._codec import MAX_SIZE, Codec, not_found
 from clientsession._jar import MAX_CANDIDATES, CookieCodec
 from clientsession._json import StrictJSON
 from clientsession._keyfile import Role
@@ -193,7 +193,7 @@ def _ask(text: str, kind: str, name: str, ring: Keyring, look: Look) -> _Answer:
     codec = look.codec(kind, name, ring)
     found = codec._find(text, codec._bind(ring))
     if isinstance(found, int):
-        return _Answer(kind, Reason.UNKNOWN_KEY if found == UNKNOWN_KEY_QUESTION else Reason.MALFORMED, found)
+        return _Answer(kind, not_found(found).reason, found)
     frame, key = found
     opened = codec._open(frame, key, codec._rules, lambda: look.now)
     reason, question = (None, _ALL_ANSWERED) if isinstance(opened, Session) else (opened.reason, opened.question)
