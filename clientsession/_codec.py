@@ -16,7 +16,7 @@ from clientsession._ciphers import Suite
 from clientsession._immutable import Immutable
 from clientsession._json import Serializer, StrictJSON, has_room, is_same, shown_key
 from clientsession._keyring import BoundRing, Keyring
-from clientsession._keys import BoundKey
+from clientsession._keys import KEY_PREFIX, BoundKey, holds_key
 from clientsession._migration import OldSession
 from clientsession._session import DEFAULT_DURATION, MAX_DURATION, Lifetime, Origin, Rules, Session, check_duration, read_clock
 from clientsession._token import (
@@ -57,6 +57,7 @@ _UNKNOWN_KEY_QUESTION: Final = 3  # docs/SPEC.md, section 6
 
 
 NOT_A_KEYRING: Final = "the keyring must be a Keyring: write Keyring(key)"
+KEY_AS_NAME: Final = f"the text of a key ({KEY_PREFIX}…) stands where a name belongs, and names are shown: it goes into Key.parse"
 
 
 def not_found(question: int) -> type[TokenError]:
@@ -164,8 +165,11 @@ class Codec(Immutable):
         compress: bool = False,
         pad_to: int | None = None,
     ) -> None:
+        if holds_key(name, audience):
+            del keyring, name, audience  # no frame of this traceback shows a secret
+            raise ConfigurationError(KEY_AS_NAME)
         if not isinstance(keyring, Keyring):
-            del keyring  # whatever it is may be a secret, and no frame of this traceback shows it
+            del keyring  # whatever it is may be a secret too
             raise ConfigurationError(NOT_A_KEYRING)
         if type(max_size) is not int or not _MIN_MAX_SIZE <= max_size <= _LARGEST_MAX_SIZE:
             raise ConfigurationError(f"max_size must be an int from {_MIN_MAX_SIZE} to {_LARGEST_MAX_SIZE:,}")

@@ -41,7 +41,7 @@ def find_cookies(header: str, names: Container[str]) -> dict[str, list[str]]:
 
     Linear, and literal: pairs are split at every ``;``, names and values at the first ``=`` and stripped of spaces and tabs alone,
     nothing is unquoted or decoded, and names compare octet by octet. A browser's quotes and escapes have no meaning in
-    RFC 6265bis, 5.7.3, and a reader that gives them one can be made to see cookies that are not there.
+    RFC 6265bis, 5.6 and 5.8.3, and a reader that gives them one can be made to see cookies that are not there.
 
     Args:
         header: the value of the Cookie header, each character standing for one octet.

@@ -12,11 +12,12 @@ from datetime import timedelta
 from types import EllipsisType
 from typing import Final
 
-from clientsession._codec import NOT_A_KEYRING, Codec, check_label
+from clientsession._codec import KEY_AS_NAME, NOT_A_KEYRING, Codec, check_label
 from clientsession._events import Event
 from clientsession._jar import AnyJar
 from clientsession._json import Serializer
 from clientsession._keyring import Keyring
+from clientsession._keys import holds_key
 from clientsession._session import DEFAULT_DURATION, Lifetime, Session
 from clientsession.errors import ConfigurationError
 
@@ -89,8 +90,11 @@ class HeaderJar(AnyJar):
         compress: bool = False,
         pad_to: int | None = None,
     ) -> None:
+        if holds_key(name, header, answer_header, audience):
+            del keyring, name, header, answer_header, audience  # no frame of this traceback shows a secret
+            raise ConfigurationError(KEY_AS_NAME)
         if not isinstance(keyring, Keyring):
-            del keyring  # whatever it is may be a secret, and no frame of this traceback shows it
+            del keyring  # whatever it is may be a secret too
             raise ConfigurationError(NOT_A_KEYRING)
         check_label("name", name)
         _check_header("header", header)

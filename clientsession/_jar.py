@@ -12,13 +12,13 @@ from functools import partial
 from types import EllipsisType
 from typing import Final, NamedTuple
 
-from clientsession._codec import NOT_A_KEYRING, Codec, check_label, not_found
+from clientsession._codec import KEY_AS_NAME, NOT_A_KEYRING, Codec, check_label, not_found
 from clientsession._cookies import HOST_PREFIX, SetCookie
 from clientsession._events import LOGGED, Event, EventKind, Throttle, log_event
 from clientsession._immutable import Immutable
 from clientsession._json import Serializer
 from clientsession._keyring import BoundRing, Keyring
-from clientsession._keys import BoundKey
+from clientsession._keys import BoundKey, holds_key
 from clientsession._migration import Reader
 from clientsession._session import DEFAULT_DURATION, Lifetime, Rules, Session, check_duration
 from clientsession._token import MIN_CHARS, Frame
@@ -323,8 +323,11 @@ class Jar(AnyJar):
         pad_to: int | None = None,
         migrate_from: Iterable[Reader] = (),
     ) -> None:
+        if holds_key(name, cookie_name, audience, path, domain):
+            del keyring, name, cookie_name, audience, path, domain  # no frame of this traceback shows a secret
+            raise ConfigurationError(KEY_AS_NAME)
         if not isinstance(keyring, Keyring):
-            del keyring  # whatever it is may be a secret, and no frame of this traceback shows it
+            del keyring  # whatever it is may be a secret too
             raise ConfigurationError(NOT_A_KEYRING)
         check_label("name", name)
         if type(ephemeral) is not bool:

@@ -71,6 +71,11 @@ def _secret_problem(secret: bytes) -> str | None:
     return None
 
 
+def holds_key(*texts: object) -> bool:
+    """Whether one of some texts, which are going to be shown, has an exported key in it."""
+    return any(isinstance(text, str) and KEY_PREFIX in text for text in texts)
+
+
 def _text_problem(text: object) -> str | None:
     """What is wrong with the text of a key, without any of it."""
     if not isinstance(text, str):

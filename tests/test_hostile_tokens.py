@@ -258,7 +258,7 @@ def test_a_control_character_before_or_after_is_refused(door: Door, char: str, b
 
 @pytest.mark.parametrize("char", [" ", "\t", "  "])
 def test_a_space_is_no_part_of_a_token(door: Door, char: str) -> None:
-    """D9; round a cookie's value the Cookie header may have spaces (RFC 6265bis, 5.7.3)"""
+    """D9; spaces round a cookie's value are none of it (RFC 6265bis, 5.6)"""
     token = door.seal()
     door.refuses(token[:60] + char + token[60:], MALFORMED, decryptions=0)
     for text in (token + char, char + token):
