@@ -161,7 +161,7 @@ class Key(Immutable):
             try:
                 secret = secret.encode("utf-8")
             except UnicodeEncodeError:
-                secret = ""
+                secret = ""  # nosec B105
         problem = _suite_problem(suite)
         if not isinstance(secret, bytes):
             problem = "the secret must be bytes, or text that UTF-8 can carry"

@@ -21,7 +21,7 @@ from werkzeug.wrappers import Response
 from clientsession import ConfigurationError
 from clientsession._cookies import SetCookie, find_cookies, find_values
 from tests import interop
-from tests.interop import Peer
+from tests.node import Process, started
 
 Pairs = list[tuple[str, str]]
 HEADERS = 5_000  # of each kind
@@ -32,11 +32,11 @@ COOKIE_OCTETS = "".join(chr(c) for c in range(0x21, 0x7F) if chr(c) not in '",;\
 
 
 @pytest.fixture(scope="module")
-def node(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Peer]:
+def node(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Process]:
     cache = getattr(request.config, "cache", None)
     folder = tmp_path_factory.mktemp("interop") if cache is None else Path(cache.mkdir("interop"))
-    with interop.running(interop.cookie_readers(folder)) as process:
-        yield process
+    with started(interop.cookie_readers(folder)) as process:
+        yield Process(process)
 
 
 # Cookie headers
@@ -56,7 +56,7 @@ def by_werkzeug(header: str) -> Pairs:
     return list(parse_cookie(header).items(multi=True))
 
 
-def read_by_all(node: Peer, headers: list[str]) -> list[dict[str, Pairs]]:
+def read_by_all(node: Process, headers: list[str]) -> list[dict[str, Pairs]]:
     """For each header what each reader finds, by its name."""
     found = [{"http.cookies": by_http_cookies(header), "werkzeug": by_werkzeug(header)} for header in headers]
     for reader, answers in node.ask("cookie_headers", headers=headers).items():
@@ -90,7 +90,7 @@ def headers_of_the_grammar(rng: random.Random) -> Iterator[tuple[str, list[str]]
         yield "; ".join(f"{name}={value}" for name, value in zip(names, values, strict=True)), names
 
 
-def test_a_header_of_the_grammar_is_read_by_all_as_we_read_it(node: Peer) -> None:
+def test_a_header_of_the_grammar_is_read_by_all_as_we_read_it(node: Process) -> None:
     """RFC 6265bis, 4.2.1: cookie-pair *( ";" SP cookie-pair )"""
     cases = list(headers_of_the_grammar(random.Random(1)))
     for (header, names), answers in zip(cases, read_by_all(node, [header for header, _ in cases]), strict=True):
@@ -110,7 +110,7 @@ PIECES = (
 )
 
 
-def test_what_all_find_in_any_header_we_find(node: Peer) -> None:
+def test_what_all_find_in_any_header_we_find(node: Process) -> None:
     rng = random.Random(2)
     headers = ["".join(rng.choices(PIECES, k=rng.randint(1, 9))) for _ in range(2 * HEADERS)]
     agreed = differed = 0
@@ -247,7 +247,7 @@ def set_by_werkzeug(header: str, name: str, domain: str, path: str) -> dict[str,
     }
 
 
-def test_all_read_from_our_set_cookie_what_we_mean(node: Peer) -> None:
+def test_all_read_from_our_set_cookie_what_we_mean(node: Process) -> None:
     headers, meant = set_cookies()
     assert len(headers) > 900
     for reader, answers in node.ask("set_cookies", headers=headers).items():
@@ -265,7 +265,7 @@ def lowered(found: dict[str, Any]) -> dict[str, Any]:
     return found | {"domain": found["domain"] and found["domain"].lower()}
 
 
-def test_a_path_may_have_any_octet_of_the_grammar_and_is_sent_as_it_is(node: Peer) -> None:
+def test_a_path_may_have_any_octet_of_the_grammar_and_is_sent_as_it_is(node: Process) -> None:
     """RFC 6265bis, 4.1.1: an av-octet is any character but controls and the semicolon. Our writer takes no space either."""
     path = "/" + "".join(chr(octet) for octet in range(0x21, 0x7F) if chr(octet) != ";")
     header = SetCookie("session", path=path, domain=None, secure=True, httponly=True, samesite="Lax", partitioned=False).value(
@@ -288,7 +288,7 @@ def test_a_client_for_tests_keeps_from_our_set_cookie_what_we_mean() -> None:
             assert lowered(found) == {name: expected[name] for name in found}, header
 
 
-def test_what_a_jar_of_cookies_keeps_it_sends_back_as_we_read_it_until_we_delete_it(node: Peer) -> None:
+def test_what_a_jar_of_cookies_keeps_it_sends_back_as_we_read_it_until_we_delete_it(node: Process) -> None:
     """RFC 6265bis, 5.7 and 5.8.3, by tough-cookie's jar with its rules for prefixes"""
     writers = [(writer, meant) for writer, meant in everything_a_jar_may_be() if "%" not in meant["path"]]
     token = "".join(random.Random(4).choices(BASE64URL, k=400))

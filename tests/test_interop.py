@@ -25,7 +25,7 @@ from clientsession._header import HeaderJar
 from clientsession._session import Session
 from tests import interop
 from tests.conftest import Clock, forged
-from tests.interop import Peer, Refused, Thrown
+from tests.node import NodeError, Process, Refused, started
 
 ROOT = Path(__file__).parent.parent
 CORPUS: dict[str, Any] = json.loads((ROOT / "tests" / "vectors" / "tokens.json").read_text(encoding="utf-8"))
@@ -38,9 +38,9 @@ CLOCKS_END_MS = 8_000_000_000_000  # of a later clock a float no longer has ever
 
 
 @pytest.fixture(scope="module")
-def peer() -> Iterator[Peer]:
-    with interop.running(interop.SPECIFICATION) as process:
-        yield process
+def peer() -> Iterator[Process]:
+    with started(interop.SPECIFICATION) as process:
+        yield Process(process)
 
 
 def test_the_other_implementation_has_nothing_but_what_node_has() -> None:
@@ -52,7 +52,7 @@ def test_the_other_implementation_has_nothing_but_what_node_has() -> None:
 # The page and its corpus
 
 
-def ask_to_open(peer: Peer, case: dict[str, Any]) -> Any:
+def ask_to_open(peer: Process, case: dict[str, Any]) -> Any:
     values = {"keys": CORPUS["keys"]} | CORPUS["defaults"] | case
     asked = ("keys", "kind", "name", "audience", "token", "now_ms", "max_chars", "max_duration_ms")
     return peer.ask("open", **{name: values[name] for name in asked})
@@ -68,7 +68,7 @@ def alike(content: Any, text: str) -> bool:
 
 
 @pytest.mark.parametrize("case", CORPUS["opens"], ids=_id)
-def test_a_token_of_the_corpus_opens_in_the_other_language(peer: Peer, case: dict[str, Any]) -> None:
+def test_a_token_of_the_corpus_opens_in_the_other_language(peer: Process, case: dict[str, Any]) -> None:
     opened = ask_to_open(peer, case)
     assert alike(case["content"], opened["content"])
     assert {name: opened[name] for name in ("created_ms", "expires_ms", "id", "ephemeral")} == {
@@ -78,7 +78,7 @@ def test_a_token_of_the_corpus_opens_in_the_other_language(peer: Peer, case: dic
 
 
 @pytest.mark.parametrize("case", CORPUS["refused"], ids=_id)
-def test_a_token_of_the_corpus_is_refused_in_the_other_language_for_its_reason(peer: Peer, case: dict[str, Any]) -> None:
+def test_a_token_of_the_corpus_is_refused_in_the_other_language_for_its_reason(peer: Process, case: dict[str, Any]) -> None:
     with pytest.raises(Refused) as caught:
         ask_to_open(peer, case)
     assert caught.value.reason == case["reason"]
@@ -92,7 +92,7 @@ def steps_of_the_page() -> list[dict[str, str]]:
 
 
 @pytest.mark.parametrize("steps", steps_of_the_page(), ids=lambda steps: steps["name"])
-def test_every_step_that_the_page_prints_is_what_the_other_language_makes(peer: Peer, steps: dict[str, str]) -> None:
+def test_every_step_that_the_page_prints_is_what_the_other_language_makes(peer: Process, steps: dict[str, str]) -> None:
     made = peer.ask(
         "derive", key=steps["key_text"], kind="cookie", name="session", nonce=steps["nonce"], plaintext=steps["plaintext"]
     )
@@ -104,7 +104,7 @@ def test_every_step_that_the_page_prints_is_what_the_other_language_makes(peer: 
 # Keys
 
 
-def test_a_key_is_written_and_named_alike_in_both_languages(peer: Peer, suite: Suite) -> None:
+def test_a_key_is_written_and_named_alike_in_both_languages(peer: Process, suite: Suite) -> None:
     rng = random.Random(2)
     for size in [32, 33, 34, 64, 1023, 1024, *(rng.randint(32, 1024) for _ in range(50))]:
         secret = rng.randbytes(size)
@@ -154,11 +154,11 @@ GOOD_KEY = key_text(1, SECRET)
         pytest.param(key_text(2, SECRET[:11] + b"csk1_" + SECRET), id="one that starts at the 12th byte"),
     ],
 )
-def test_a_text_that_is_no_key_is_refused_in_both_languages(peer: Peer, text: str) -> None:
+def test_a_text_that_is_no_key_is_refused_in_both_languages(peer: Process, text: str) -> None:
     assert peer.ask("parse", key=GOOD_KEY)["id"] == Key.parse(GOOD_KEY).id
     with pytest.raises(ConfigurationError):
         Key.parse(text)
-    with pytest.raises(Thrown):
+    with pytest.raises(NodeError):
         peer.ask("parse", key=text)
 
 
@@ -169,14 +169,14 @@ def test_a_text_that_is_no_key_is_refused_in_both_languages(peer: Peer, text: st
         pytest.param(SECRET[:12] + b"csk1_" + SECRET, id="the prefix of a key at the 13th byte"),
     ],
 )
-def test_a_secret_that_is_just_good_enough_is_one_in_both_languages(peer: Peer, suite: Suite, secret: bytes) -> None:
+def test_a_secret_that_is_just_good_enough_is_one_in_both_languages(peer: Process, suite: Suite, secret: bytes) -> None:
     assert peer.ask("key", suite=suite.value, secret=secret.hex())["id"] == Key.from_secret(secret, suite=suite).id
 
 
-def test_a_ring_with_one_key_twice_is_refused_in_both_languages(peer: Peer, key: Key) -> None:
+def test_a_ring_with_one_key_twice_is_refused_in_both_languages(peer: Process, key: Key) -> None:
     with pytest.raises(ConfigurationError):
         Keyring(key, accepting=[Key.parse(key.export())])
-    with pytest.raises(Thrown, match="two keys of one id"):
+    with pytest.raises(NodeError, match="two keys of one id"):
         peer.ask("ring", keys=[key.export(), key.export()])
 
 
@@ -289,7 +289,7 @@ def milliseconds(clock: Clock) -> int:
     return round(clock.now * 1000)
 
 
-def test_thousands_of_tokens_that_we_seal_open_in_the_other_language(peer: Peer, ring: Keyring, key: Key, clock: Clock) -> None:
+def test_thousands_of_tokens_that_we_seal_open_in_the_other_language(peer: Process, ring: Keyring, key: Key, clock: Clock) -> None:
     rng = random.Random(f"we seal {key.suite}")
     seen: Counter[str] = Counter()
     for _ in range(TOKENS):
@@ -323,7 +323,7 @@ def test_thousands_of_tokens_that_we_seal_open_in_the_other_language(peer: Peer,
     )
 
 
-def seal_there(peer: Peer, rng: random.Random, key: Key, purpose: Purpose, now: int) -> tuple[str, dict[str, Any]]:
+def seal_there(peer: Process, rng: random.Random, key: Key, purpose: Purpose, now: int) -> tuple[str, dict[str, Any]]:
     """A random token that the other language sealed, and what is in it."""
     created = rng.choice((0, now, now + rng.randint(0, MINUTE), now - rng.randint(0, 800 * DAY)))
     last = LAST_MS if purpose.max_duration_ms is None else created + purpose.max_duration_ms
@@ -352,7 +352,7 @@ def held_in(session: Session) -> dict[str, Any]:
     }
 
 
-def test_thousands_of_tokens_that_the_other_language_seals_open_here(peer: Peer, ring: Keyring, key: Key, clock: Clock) -> None:
+def test_thousands_of_tokens_that_the_other_language_seals_open_here(peer: Process, ring: Keyring, key: Key, clock: Clock) -> None:
     rng = random.Random(f"they seal {key.suite}")
     for number in range(TOKENS):
         now = NOW + rng.randint(-DAY, DAY)
@@ -369,7 +369,7 @@ def test_thousands_of_tokens_that_the_other_language_seals_open_here(peer: Peer,
             assert {name: opened[name] for name in held if name != "content"} == {n: held[n] for n in held if n != "content"}
 
 
-def test_both_languages_have_the_same_longest_token(peer: Peer, ring: Keyring, key: Key, clock: Clock) -> None:
+def test_both_languages_have_the_same_longest_token(peer: Process, ring: Keyring, key: Key, clock: Clock) -> None:
     for jar in (Jar("session", ring, clock=clock), HeaderJar("session", ring, clock=clock)):
         codec = jar.codec
         longest = {"a": "x" * (codec.decode(codec.encode({"a": ""})).size_left * 3 // 4)}
@@ -389,7 +389,7 @@ def test_both_languages_have_the_same_longest_token(peer: Peer, ring: Keyring, k
             "expires_ms": now + 1,
         }
         for fill in (1, 64):
-            with pytest.raises(Thrown, match="too large"):
+            with pytest.raises(NodeError, match="too large"):
                 peer.ask("seal", content=json.dumps(longest, separators=(",", ":")), fill=fill, **asked)
             fits = {"a": longest["a"][1:]}
             assert codec.decode(peer.ask("seal", content=json.dumps(fits), fill=fill, **asked)) == fits
@@ -406,7 +406,7 @@ def reason_here(codec: Codec, token: str) -> str:
     return "opened"
 
 
-def reason_there(peer: Peer, **asked: Any) -> str:
+def reason_there(peer: Process, **asked: Any) -> str:
     try:
         peer.ask("open", **asked)
     except Refused as refused:
@@ -434,7 +434,7 @@ def changed_token(rng: random.Random, token: str) -> str:
 
 
 def test_a_token_that_was_changed_is_refused_in_both_languages_for_one_reason(
-    peer: Peer, ring: Keyring, key: Key, clock: Clock
+    peer: Process, ring: Keyring, key: Key, clock: Clock
 ) -> None:
     rng = random.Random(f"changed {key.suite}")
     seen: Counter[str] = Counter()
@@ -511,7 +511,7 @@ def some_plaintext(rng: random.Random) -> bytes:
 
 
 def test_both_languages_judge_what_only_a_holder_of_the_key_can_seal_alike(
-    peer: Peer, ring: Keyring, key: Key, clock: Clock
+    peer: Process, ring: Keyring, key: Key, clock: Clock
 ) -> None:
     rng = random.Random(f"holders {key.suite}")
     clock.now = NOW / 1000
@@ -559,7 +559,7 @@ def some_header(rng: random.Random, own: list[str], others: list[str]) -> str:
     return rng.choice(("; ", ";", ";;", "; ;", ", ")).join(pairs)
 
 
-def test_both_languages_find_the_same_session_in_a_cookie_header(peer: Peer, ring: Keyring, key: Key, clock: Clock) -> None:
+def test_both_languages_find_the_same_session_in_a_cookie_header(peer: Process, ring: Keyring, key: Key, clock: Clock) -> None:
     rng = random.Random(f"headers {key.suite}")
     clock.now = NOW / 1000
     jar = Jar("session", ring, clock=clock)
@@ -584,7 +584,7 @@ def test_both_languages_find_the_same_session_in_a_cookie_header(peer: Peer, rin
     assert set(seen) == {"0", "1", "2", "none", *(reason.value for reason in Reason if reason is not Reason.FUTURE)}, seen
 
 
-def test_a_header_is_too_long_for_both_languages_at_one_length(peer: Peer, ring: Keyring, key: Key, clock: Clock) -> None:
+def test_a_header_is_too_long_for_both_languages_at_one_length(peer: Process, ring: Keyring, key: Key, clock: Clock) -> None:
     jar = Jar("session", ring, clock=clock)
     pair = f"session={jar.codec.encode({'user': 7})}"
     for length, refusal in ((65_536, None), (65_537, "malformed")):

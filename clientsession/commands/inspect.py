@@ -323,7 +323,7 @@ def _explain_unknown(token: Description, look: Look) -> str:
 def _explain_forged(token: Description, look: Look) -> str:
     said = f"The ring has its key, but the seal does not fit for {_purpose(token, look)}."
     if token.fits_kind is not None:
-        writer = {"cookie": "by a jar", "token": "by a Codec", "header": "for a header"}[token.fits_kind]
+        writer = {"cookie": "by a jar", "token": "by a Codec", "header": "for a header"}[token.fits_kind]  # nosec B105
         return f"{said} It fits for kind {token.fits_kind}: it was sealed {writer}."
     return f"{said} It was changed or cut on its way, or sealed for another name or audience (--audience)."
 

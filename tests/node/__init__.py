@@ -1,4 +1,4 @@
-"""Node and its packages: installed once for each lock file into pytest's cache, and asked through one process."""
+"""Node and its packages: installed once for each lock file into pytest's cache, and asked by lines of JSON."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from urllib.parse import quote
 import pytest
 
 HERE = Path(__file__).parent
-FILES = ("package.json", "package-lock.json", "peer.mjs")
+PEER = "peer.mjs"
 INSTALL_SECONDS = 180
 ANSWER_SECONDS = 30.0
 
@@ -28,17 +28,26 @@ class NodeError(Exception):
     """What the other side threw."""
 
 
+class Refused(Exception):
+    """The other side refused a token, and this is why."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
 def give_up(reason: str) -> NoReturn:
     """Skip; but fail in CI, which must not pass for want of Node."""
     (pytest.fail if os.environ.get("CI") else pytest.skip)(reason)
 
 
-def installed(cache: Path) -> Path:
-    """The folder with the packages and the script; made where it is not there yet."""
-    digest = hashlib.sha256(b"".join((HERE / name).read_bytes() for name in FILES)).hexdigest()[:16]
-    folder = cache / f"node-{digest}"
+def installed(cache: Path, here: Path, script: str) -> Path:
+    """The script in a folder with the packages of the lock file that lies beside it; made where it is not there yet."""
+    files = ("package.json", "package-lock.json", script)
+    digest = hashlib.sha256(b"".join((here / name).read_bytes() for name in files)).hexdigest()[:16]
+    folder = cache / f"{here.name}-{digest}"
     if folder.exists():
-        return folder
+        return folder / script
     npm = shutil.which("npm")
     if npm is None:
         give_up("npm is not installed")
@@ -46,8 +55,8 @@ def installed(cache: Path) -> Path:
     with tempfile.TemporaryDirectory(dir=cache) as made:
         whole = Path(made) / "whole"
         whole.mkdir()
-        for name in FILES:
-            shutil.copy(HERE / name, whole)
+        for name in files:
+            shutil.copy(here / name, whole)
         command = [npm, "ci", "--prefix", str(whole), "--ignore-scripts", "--no-audit", "--no-fund"]
         try:
             subprocess.run(command, cwd=whole, check=True, capture_output=True, text=True, timeout=INSTALL_SECONDS)
@@ -60,23 +69,21 @@ def installed(cache: Path) -> Path:
         except OSError:  # the other run was first
             if not folder.exists():
                 raise
-    return folder
+    return folder / script
 
 
-class Node:
-    """The process: questions go in, answers come out, and its server is asked as a browser asks."""
+class Process:
+    """A process that answers each line with one."""
 
     def __init__(self, process: subprocess.Popen[str]) -> None:
         self._process = process
-        about = self.ask("about")
-        self.version: str = about["node"]
-        self._port: int = about["port"]
 
     def ask(self, question: str, **given: Any) -> Any:
         """One answer.
 
         Raises:
             NodeError: it threw.
+            Refused: it refused a token.
         """
         process = self._process
         assert process.stdin is not None
@@ -93,7 +100,35 @@ class Node:
         said = json.loads(line)
         if "threw" in said:
             raise NodeError(said["threw"])
+        if "refused" in said:
+            raise Refused(said["refused"])
         return said.get("answer")
+
+
+@contextmanager
+def started(script: Path) -> Iterator[subprocess.Popen[str]]:
+    """The process of a script, ended in the end."""
+    program = shutil.which("node")
+    if program is None:
+        give_up("Node is not installed")
+    command = [program, "--no-deprecation", script.name]
+    with subprocess.Popen(
+        command, cwd=script.parent, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, encoding="utf-8"
+    ) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+class Node(Process):
+    """Other people's sessions: questions go in, answers come out, and its server is asked as a browser asks."""
+
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        super().__init__(process)
+        about = self.ask("about")
+        self.version: str = about["node"]
+        self._port: int = about["port"]
 
     def mount(self, kind: str, **options: Any) -> Mounted:
         """One of the packages as a middleware of the server."""
@@ -125,14 +160,5 @@ class Mounted:
 @contextmanager
 def running(cache: Path) -> Iterator[Node]:
     """Node with the packages, ended in the end."""
-    program = shutil.which("node")
-    if program is None:
-        give_up("Node is not installed")
-    command = [program, "--no-deprecation", "peer.mjs"]
-    with subprocess.Popen(
-        command, cwd=installed(cache), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, encoding="utf-8"
-    ) as process:
-        try:
-            yield Node(process)
-        finally:
-            process.kill()
+    with started(installed(cache, HERE, PEER)) as process:
+        yield Node(process)
