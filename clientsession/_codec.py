@@ -16,7 +16,7 @@ from clientsession._ciphers import Suite
 from clientsession._immutable import Immutable
 from clientsession._json import Serializer, StrictJSON, has_room, is_same, shown_key
 from clientsession._keyring import BoundRing, Keyring
-from clientsession._keys import KEY_PREFIX, BoundKey, holds_key
+from clientsession._keys import KEY_AS_NAME, BoundKey, holds_key
 from clientsession._migration import OldSession
 from clientsession._session import DEFAULT_DURATION, MAX_DURATION, Lifetime, Origin, Rules, Session, check_duration, read_clock
 from clientsession._token import (
@@ -57,7 +57,6 @@ _UNKNOWN_KEY_QUESTION: Final = 3  # docs/SPEC.md, section 6
 
 
 NOT_A_KEYRING: Final = "the keyring must be a Keyring: write Keyring(key)"
-KEY_AS_NAME: Final = f"the text of a key ({KEY_PREFIX}…) stands where a name belongs, and names are shown: it goes into Key.parse"
 
 
 def not_found(question: int) -> type[TokenError]:
@@ -310,8 +309,11 @@ class Codec(Immutable):
             body = self._dump(old.content)
         except SerializationError:
             return MalformedTokenError(9)
+        content = self._read(body)  # a copy: what the reader gave may be its own to keep, as of a store
+        if content is None:
+            return MalformedTokenError(9)
         origin = Origin(self._scope, None, None, body, body, deflated=False)
-        return Session(old.content, rules, self._measure, clock, created, expires, None, lifetime.ephemeral, origin)
+        return Session(content, rules, self._measure, clock, created, expires, None, lifetime.ephemeral, origin)
 
     def _open(self, frame: Frame, key: BoundKey, rules: Rules, clock: Callable[[], int]) -> Session | TokenError:
         """The session in a frame, or the error to raise: what its content stands in is then not part of a traceback."""

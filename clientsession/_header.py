@@ -12,12 +12,12 @@ from datetime import timedelta
 from types import EllipsisType
 from typing import Final
 
-from clientsession._codec import KEY_AS_NAME, NOT_A_KEYRING, Codec, check_label
+from clientsession._codec import NOT_A_KEYRING, Codec, check_label
 from clientsession._events import Event
 from clientsession._jar import AnyJar
 from clientsession._json import Serializer
 from clientsession._keyring import Keyring
-from clientsession._keys import holds_key
+from clientsession._keys import KEY_AS_NAME, holds_key
 from clientsession._session import DEFAULT_DURATION, Lifetime, Session
 from clientsession.errors import ConfigurationError
 
@@ -142,6 +142,9 @@ class HeaderJar(AnyJar):
 
     def _deletion(self) -> tuple[str, str]:
         return self.answer_header, ""
+
+    def _token_in(self, value: str) -> str | None:
+        return value.removeprefix("Bearer ") if self.answer_header.lower() == _AUTHORIZATION else value
 
 
 def _check_header(option: str, name: str) -> None:

@@ -12,13 +12,13 @@ from functools import partial
 from types import EllipsisType
 from typing import Final, NamedTuple
 
-from clientsession._codec import KEY_AS_NAME, NOT_A_KEYRING, Codec, check_label, not_found
+from clientsession._codec import NOT_A_KEYRING, Codec, check_label, not_found
 from clientsession._cookies import HOST_PREFIX, SetCookie
 from clientsession._events import LOGGED, Event, EventKind, Throttle, log_event
 from clientsession._immutable import Immutable
 from clientsession._json import Serializer
 from clientsession._keyring import BoundRing, Keyring
-from clientsession._keys import BoundKey, holds_key
+from clientsession._keys import KEY_AS_NAME, BoundKey, holds_key
 from clientsession._migration import Reader
 from clientsession._session import DEFAULT_DURATION, Lifetime, Rules, Session, check_duration
 from clientsession._token import MIN_CHARS, Frame
@@ -224,6 +224,17 @@ class AnyJar(Immutable):
         """The response header that makes a client drop what it has."""
         raise NotImplementedError
 
+    def _token_in(self, value: str) -> str | None:
+        """The token in the value of a response header, if that is one of this jar's."""
+        raise NotImplementedError
+
+    def _wrote(self, value: str, bound: BoundRing, now: int) -> bool:
+        """Whether the value of a response header is one of this jar's own: its deletion, or a token that opens."""
+        if value == self._deletion()[1]:
+            return True
+        token = self._token_in(value)
+        return token is not None and isinstance(self._open([token], {}, lambda: now, bound), Session)
+
     def _is_told(self, kind: EventKind) -> bool:
         """Whether anybody hears of such an event."""
         return self.observer is not None or kind in LOGGED
@@ -329,6 +340,10 @@ class Jar(AnyJar):
         if not isinstance(keyring, Keyring):
             del keyring  # whatever it is may be a secret too
             raise ConfigurationError(NOT_A_KEYRING)
+        readers = _readers(migrate_from)
+        if readers is None:
+            del migrate_from  # whatever it is may be secrets
+            raise ConfigurationError("migrate_from must be a list of readers, such as [migrate.flask(secret_key=…)]")
         check_label("name", name)
         if type(ephemeral) is not bool:
             raise ConfigurationError("ephemeral must be True or False")
@@ -359,7 +374,7 @@ class Jar(AnyJar):
             observer=observer,
             compress=compress,
             pad_to=pad_to,
-            readers=_readers(migrate_from),
+            readers=readers,
         )
         self._freeze(
             migrate_from=self._readers,
@@ -393,17 +408,17 @@ class Jar(AnyJar):
     def _deletion(self) -> tuple[str, str]:
         return SET_COOKIE, self._set_cookie.deletion()
 
+    def _token_in(self, value: str) -> str | None:
+        name, _, rest = value.partition("=")
+        return rest.partition(";")[0] if name == self.cookie_name else None
 
-def _readers(readers: Iterable[Reader]) -> tuple[Reader, ...]:
-    wanted = "migrate_from must be a list of readers, such as [migrate.flask(secret_key=…)]"
+
+def _readers(readers: Iterable[Reader]) -> tuple[Reader, ...] | None:
+    """The readers, or None where they are something else."""
     if isinstance(readers, (str, bytes, Reader)) or not isinstance(readers, Iterable):
-        raise ConfigurationError(wanted)
+        return None
     found = tuple(readers)
-    if not all(isinstance(reader, Reader) for reader in found):
-        found = ()  # whatever they are may be secrets
-        del readers
-        raise ConfigurationError(wanted)
-    return found
+    return found if all(isinstance(reader, Reader) for reader in found) else None
 
 
 def _former_scopes(scopes: Iterable[tuple[str, str | None]], own: tuple[str, str | None]) -> tuple[tuple[str, str | None], ...]:

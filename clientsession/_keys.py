@@ -22,6 +22,7 @@ from clientsession._token import KEY_ID_BYTES, decode_base64url, encode_base64ur
 from clientsession.errors import ConfigurationError
 
 KEY_PREFIX: Final = "csk1_"
+KEY_AS_NAME: Final = f"the text of a key ({KEY_PREFIX}…) stands where a name belongs, and names are shown: it goes into Key.parse"
 _CHECKSUM_BYTES: Final = 4
 _EXTRACT_SALT: Final = b"clientsession/v1"
 _MIN_SECRET_BYTES: Final = 32
@@ -73,7 +74,9 @@ def _secret_problem(secret: bytes) -> str | None:
 
 def holds_key(*texts: object) -> bool:
     """Whether one of some texts, which are going to be shown, has an exported key in it."""
-    return any(isinstance(text, str) and KEY_PREFIX in text for text in texts)
+    return any(
+        KEY_PREFIX in text if isinstance(text, str) else isinstance(text, bytes) and KEY_PREFIX.encode() in text for text in texts
+    )
 
 
 def _text_problem(text: object) -> str | None:

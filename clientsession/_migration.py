@@ -11,6 +11,7 @@ from typing import Any, ClassVar, Final
 
 from clientsession._cookies import SetCookie
 from clientsession._immutable import Immutable
+from clientsession._keys import KEY_AS_NAME, holds_key
 from clientsession.errors import ConfigurationError
 
 MAX_OLD_CHARS: Final = 16_384  # the longest value a reader is given: four cookies' worth, for systems whose cookies are longer
@@ -57,6 +58,9 @@ class Reader(Immutable):
     _until_ms: int | None
 
     def __init__(self, cookie_name: str, *, path: str = "/", domain: str | None = None, until: datetime | None = None) -> None:
+        if holds_key(cookie_name, path, domain):
+            del cookie_name, path, domain
+            raise ConfigurationError(KEY_AS_NAME)
         if until is not None and (not isinstance(until, datetime) or until.utcoffset() is None or until > _LONGEST_UNTIL):
             raise ConfigurationError("until must be a datetime with a time zone: write datetime(2027, 1, 1, tzinfo=UTC)")
         # As a browser would take its deletion.

@@ -317,7 +317,8 @@ class Session(dict[str, Any]):
     def _check_open(self) -> None:
         if self._closed:
             raise SessionCommittedError(
-                "this session's cookie was handed out already (the response has started); write sessions before start_response"
+                "this session's cookie was handed out already (the response has started), or the session was given up with an "
+                "error; write sessions before start_response"
             )
 
     def __setitem__(self, key: str, value: Any) -> None:

@@ -6,7 +6,7 @@ It knows no framework: a Cookie header and other request headers come in as text
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any, Final, NamedTuple
 
 from clientsession._cookies import MAX_HEADER_CHARS, find_values
@@ -127,6 +127,7 @@ class Sessions:
         "_once",
         "_table",
         "_visits",
+        "_written_below",
     )
 
     def __init__(self, jars: Iterable[AnyJar], cookie_header: str | None, *, headers: Mapping[str, str] | None = None) -> None:
@@ -145,6 +146,7 @@ class Sessions:
         self._visits: dict[str, _Visit] = {}
         self._once: dict[int, Any] = {}  # what is read once in a request, by the identity of the clock or ring it comes from
         self._given_up: frozenset[str] = frozenset()
+        self._written_below: Collection[str] = ()  # jars whose cookie the response has already, of a sub-request that wrote
         self._answers: tuple[tuple[str, str], ...] | None = None
 
     def __getitem__(self, name: str) -> Session:
@@ -225,6 +227,12 @@ class Sessions:
         if self._answers is None:
             self._answers = ()
 
+    def _give_up(self) -> None:
+        """Send nothing, since no response comes: a write from now on is an error, and does not get lost in silence."""
+        self._given_up = frozenset(self._jars)
+        for visit in self._visits.values():
+            visit.session._closed = True
+
     def _commit(self) -> dict[str, _Answer]:
         """Seal what is to be sealed, and close the sessions; the answers of those jars that have one."""
         answers: dict[str, _Answer] = {}
@@ -240,7 +248,11 @@ class Sessions:
                     answers[name] = answer
                 is_answered = True
             except ClientSessionError as error:
-                errors.append(error)
+                if errors:  # the one that is raised tells of the others
+                    errors[0].add_note(f"The session {name!r} was given up too: {error}")
+                    self._warn("given up", "the session %s was given up beside another, by %s%s", name, type(error).__name__)
+                else:
+                    errors.append(error)
                 if isinstance(error, SessionTooLargeError):
                     self._tell(jar, Event(EventKind.TOO_LARGE, name, None, visit.bound.sealing.key_id, error.size))
             finally:
@@ -287,6 +299,8 @@ class Sessions:
         body, deflated, changed = jar.codec._write(session)
         if origin is None or changed or session._id != origin.id or session._retimed:
             kind = EventKind.SEALED
+        elif jar.name in self._written_below:
+            return None
         elif origin.key_id is None:
             kind = EventKind.MIGRATED
             size = jar.codec._size_of(len(body), with_id=session._id is not None)
@@ -342,8 +356,9 @@ class Sessions:
             session = jar._new(lambda: now, None if opened is None else opened.reason)
             if opened is not None:
                 self._tell(jar, Event(EventKind.REFUSED, name, opened.reason, opened.key_id, sent_bytes))
-        visit = self._visits[name] = _Visit(session, bound, opened is not None, sent_bytes, extended)
-        return visit
+        session._closed = name in self._given_up
+        # What came first stays: another thread, or the observer just now, may have used the jar meanwhile, and written.
+        return self._visits.setdefault(name, _Visit(session, bound, opened is not None, sent_bytes, extended))
 
     def _old_values(self, jar: AnyJar) -> dict[str, list[str]]:
         """What came under the names of other systems' cookies that the jar reads."""

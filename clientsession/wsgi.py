@@ -102,6 +102,8 @@ class SessionMiddleware:
             outer = _outside(self, enclosing)
             if outer is not enclosing:  # a sub-request: it starts afresh, and leaves the sessions of the request around it alone
                 environ = dict(environ)
+            elif outer is not None and outer._answers is not None:  # tried before this one, and not around it
+                outer = None
         sessions = _RequestSessions(self, environ, outer)
         environ[ENVIRON_KEY] = sessions
         environ[_ATTRIBUTES_KEY] = _attributes(sessions, environ.get(_ATTRIBUTES_KEY))
@@ -121,15 +123,24 @@ class SessionMiddleware:
             finally:
                 exc_info = None  # PEP 3333: no reference to the traceback stays
 
-        return self._app(environ, start)
+        is_served = False
+        try:
+            served = self._app(environ, start)
+            is_served = True
+        finally:
+            if not is_served and sessions._answers is None:
+                sessions._give_up()
+        return served
 
     def _with_sessions(
         self, headers: list[tuple[str, str]], sessions: _RequestSessions, environ: WSGIEnvironment
     ) -> list[tuple[str, str]]:
         """The headers of a response that used sessions; a new list, since the application's own may be shared by its requests."""
-        answers = sessions.commit_headers()
         headers = list(headers)
         names = _names(headers)
+        if "set-cookie" in names or self._jars.headers:
+            sessions._written_below = _written_below(headers, sessions)
+        answers = sessions.commit_headers()
         if "vary" in names:
             _vary_on(headers, sessions.vary)
         else:
@@ -138,7 +149,9 @@ class SessionMiddleware:
             cookies = [value for name, value in answers if name == SET_COOKIE]
             self._check_secure(cookies, environ)
             if "set-cookie" in names:
-                _drop_set_cookies(headers, {cookie.partition("=")[0] for cookie in cookies}, sessions._warn)
+                former = {deletion for jar in self._jars if isinstance(jar, Jar) for deletion in jar._former_deletions}
+                _drop_set_cookies(headers, {cookie.partition("=")[0] for cookie in cookies if cookie not in former}, sessions._warn)
+            _drop_targeted(headers, names, sessions._warn)
             for name, _ in answers:
                 if name != SET_COOKIE and name.lower() in names:
                     _drop_header(headers, name, sessions._warn)
@@ -223,9 +236,13 @@ class _RequestSessions(Sessions):
         return len(self._jars) + (len(self._outer) if self._outer is not None else 0)
 
 
-def _outside(middleware: SessionMiddleware, enclosing: _RequestSessions | None) -> _RequestSessions | None:
+def _outside(middleware: SessionMiddleware, enclosing: object) -> _RequestSessions | None:
     """The sessions of the middlewares around this one: ``enclosing``, or where this one is among them, what is around that."""
-    outer = enclosing
+    if not isinstance(enclosing, _RequestSessions):
+        raise ConfigurationError(
+            f"environ[{ENVIRON_KEY!r}] holds {type(enclosing).__name__}, which no SessionMiddleware put there: use another key"
+        )
+    outer: _RequestSessions | None = enclosing
     while outer is not None:
         if outer._middleware is middleware:
             return outer._outer
@@ -316,7 +333,8 @@ def _keep_private(headers: list[tuple[str, str]], warn: Callable[..., None], *, 
     positions = _positions(headers, "cache-control")
     directives = [text for index in positions for text in map(str.strip, _DIRECTIVE.findall(headers[index][1])) if text]
     shared = [text for text in directives if text.partition("=")[0].strip().lower() in {"public", "s-maxage"}]
-    is_private = any(text.lower() in {"private", "no-store"} for text in directives)  # private="a-field" is not enough
+    plain = {text.lower() for text in directives}  # private="a-field" is not enough
+    is_private = "private" in plain or ("no-store" in plain and "must-understand" not in plain)  # RFC 9111, 5.2.2.3
     if is_private and not shared:
         return
     if shared:
@@ -332,6 +350,33 @@ def _keep_private(headers: list[tuple[str, str]], warn: Callable[..., None], *, 
     for index in reversed(positions[1:]):
         del headers[index]
     headers[positions[0]] = (headers[positions[0]][0], ", ".join(kept))
+
+
+def _drop_targeted(headers: list[tuple[str, str]], names: set[str], warn: Callable[..., None]) -> None:
+    """Take out what lets some caches store, which heed it in place of ``Cache-Control`` (RFC 9213)."""
+    for name in names:
+        if not name.endswith("-cache-control") and name != "surrogate-control":
+            continue
+        for index in reversed(_positions(headers, name)):
+            if not {text.strip().lower() for text in headers[index][1].split(",")} & {"private", "no-store"}:
+                del headers[index]
+                warn(
+                    "targeted cache",
+                    "the response carries a session, and its header %s would let a cache give the session to others; it was taken "
+                    "out. Set no such header where a session is written%s",
+                    name,
+                )
+
+
+def _written_below(headers: list[tuple[str, str]], sessions: _RequestSessions) -> set[str]:
+    """The jars in use whose own answer a response carries already: a sub-request wrote the session."""
+    found = set()
+    for name, visit in sessions._visits.items():
+        jar = sessions._jars[name]
+        positions = _positions(headers, jar._deletion()[0].lower())
+        if any(jar._wrote(headers[index][1], visit.bound, sessions._time(jar)) for index in positions):
+            found.add(name)
+    return found
 
 
 def _drop_set_cookies(headers: list[tuple[str, str]], names: set[str], warn: Callable[..., None]) -> None:

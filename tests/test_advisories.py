@@ -108,7 +108,7 @@ def sealed():
     for _ in range(64):
         session = codec.decode(codec.encode({}))
         session.id
-        out.append([codec.encode(session), session.id, Key.generate().id])
+        out.append([codec.encode(session), session.id, Key.generate().export()])
     return out
 
 everyone = sealed()  # whatever the parent holds from here on, its children begin with
@@ -219,7 +219,7 @@ def test_there_is_no_key_by_default(monkeypatch: pytest.MonkeyPatch) -> None:
     for make in (Keyring, Keyring.from_env, lambda: Jar("session", None), lambda: Codec(None, "x")):  # type: ignore[arg-type]
         with pytest.raises(ConfigurationError):
             make()
-    assert len({Key.generate().id for _ in range(50)}) == 50
+    assert len({Key.generate().export() for _ in range(50)}) == 50
 
 
 # Caches, and users beside one another

@@ -18,8 +18,8 @@ PACKAGE = Path(clientsession.__file__).parent
 LAYERS = [
     {"errors", "_immutable"},
     {"_ciphers", "_token", "_json", "_session", "_cookies"},
-    {"_migration"},
     {"_keys", "_events"},
+    {"_migration"},
     {"_keyfile"},
     {"_keyring"},
     {"_codec"},

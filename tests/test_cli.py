@@ -180,7 +180,7 @@ def test_demo_serves_where_it_says_and_ends_without_a_complaint(end: signal.Sign
             out, err = process.communicate(timeout=20)  # it does not wait for that one
         assert process.returncode == 0
         assert err == ""
-        assert "csk1_" not in said + out + page
+        assert not re.search(r"\bcsk1_\w", said + out + page)  # a token may have these letters somewhere
 
 
 def test_demo_forgives_a_browser_that_hangs_up() -> None:

@@ -8,9 +8,11 @@ import itertools
 import json
 import pickle
 import re
+import sys
 import traceback
 import weakref
 import zlib
+from collections.abc import Callable
 from datetime import timedelta
 from types import MappingProxyType
 from typing import Any
@@ -28,10 +30,12 @@ from clientsession import (
     SerializationError,
     Sessions,
     SessionTooLargeError,
+    Suite,
     TokenError,
 )
+from clientsession._json import StrictJSON
 from tests import reference
-from tests.conftest import Client, Clock
+from tests.conftest import Client, Clock, forged
 
 
 def test_a_token_gives_back_what_was_sealed(ring: Keyring) -> None:
@@ -342,3 +346,181 @@ def test_a_codec_that_nobody_holds_is_gone_at_once(ring: Keyring) -> None:
 def test_a_bad_duration_is_told_before_what_is_wrong_with_the_content(ring: Keyring) -> None:
     with pytest.raises(ConfigurationError, match="duration must be from 1 second"):
         Codec(ring, "x").encode({"a": object()}, duration=timedelta(0))
+
+
+def test_an_error_says_at_which_question_of_the_specification_a_token_ended(suite: Suite, clock: Clock) -> None:
+    secret, now = bytes(range(32)), 1_800_000_000_000
+    codec = Codec(Keyring(Key.from_secret(secret, suite=suite)), "x", clock=clock)
+
+    def sealed(created: int, expires: int, body: bytes = b"", flags: int = 0) -> str:
+        return reference.seal(secret, suite, "token", "x", "", reference.plaintext(created, expires, body, flags=flags))
+
+    good = codec.encode({})
+    assert codec.decode(sealed(now, now + 1)) == {}
+    for token, question in (
+        ("junk", 1),
+        (reference.text(b"\xff" + reference.frame_of(good)[1:]), 2),
+        (Codec(Keyring(Key.generate(suite)), "x", clock=clock).encode({}), 3),
+        (forged(good), 4),
+        (sealed(now, now + 1, flags=0x80), 5),
+        (sealed(now + 2, now + 1), 6),
+        (sealed(now + 60_001, now + 90_000), 7),
+        (sealed(now - 1, now), 8),
+        (sealed(now, now + 1, b"[]"), 9),
+        (sealed(now, now + 1, b"not deflated", 0x02), 9),
+    ):
+        with pytest.raises(TokenError) as caught:
+            codec.decode(token)
+        assert caught.value.question == question
+
+
+def test_a_codec_seals_and_opens_with_the_keys_its_ring_has_by_now(clock: Clock) -> None:
+    one, two = Key.generate(), Key.generate()
+    rings = [Keyring(one), Keyring(two, accepting=[one])]
+    codec = Codec(Keyring.from_source(lambda: rings[0], clock=clock), "x", clock=clock)
+    before = [codec.encode({"n": n}) for n in range(2)]
+    rings.pop(0)
+    clock.pass_(3600)
+    after = [codec.encode({"n": n}) for n in range(2)]
+    assert [codec.decode(token).key_id for token in before + after] == [one.id, one.id, two.id, two.id]
+    assert [codec.decode(token) for token in before + after] == [{"n": 0}, {"n": 1}] * 2
+
+
+@pytest.mark.parametrize(
+    ("token", "words"),
+    [
+        (b"AAAA", "a token is a str, not bytes; decode them as ASCII first"),
+        (bytearray(b"AAAA"), "a token is a str, not bytearray; decode them as ASCII first"),
+        (7, "a token is a str, not int"),
+        (None, "a token is a str, not NoneType"),
+    ],
+)
+def test_what_is_no_token_is_told_its_type(ring: Keyring, token: Any, words: str) -> None:
+    with pytest.raises(TypeError) as caught:
+        Codec(ring, "x").decode(token)
+    assert str(caught.value) == words
+
+
+def test_what_is_no_dict_is_told_its_type(ring: Keyring) -> None:
+    with pytest.raises(TypeError, match=r"^a codec seals a dict, not list$"):
+        Codec(ring, "x").encode([1])  # type: ignore[arg-type]
+
+
+def test_a_codec_says_what_it_was_made_with(ring: Keyring, clock: Clock) -> None:
+    serializer = StrictJSON()
+    codec = Codec(
+        ring,
+        "invite",
+        duration=timedelta(hours=1),
+        max_duration=timedelta(hours=2),
+        audience="shop",
+        max_size=1000,
+        serializer=serializer,
+        clock=clock,
+        pad_to=64,
+    )
+    assert (codec.keyring, codec.name, codec.audience, codec.max_size) == (ring, "invite", "shop", 1000)
+    assert (codec.duration, codec.max_duration) == (timedelta(hours=1), timedelta(hours=2))
+    assert (codec.serializer, codec.clock, codec.compress, codec.pad_to) == (serializer, clock, False, 64)
+    assert Codec(ring, "invite", compress=True).compress is True
+    assert Codec(ring, "invite").max_duration is None
+
+
+def test_a_session_of_a_codec_that_begins_anew_is_not_ephemeral(ring: Keyring) -> None:
+    codec = Codec(ring, "x")
+    session = codec.decode(codec.encode({"a": 1}))
+    session.reset()
+    assert session.ephemeral is False
+
+
+@pytest.mark.parametrize("length", range(40))
+def test_a_padded_token_is_of_one_length_with_and_without_an_id_changed_and_not(ring: Keyring, length: int) -> None:
+    codec = Codec(ring, "x", pad_to=64)
+    without = codec.encode({"a": "x" * length})
+    session = codec.decode(without)
+    session["a"] += "x"
+    changed = codec.encode(session)
+    assert len(session.id) == 32
+    with_id = codec.encode(session)
+    again = codec.decode(with_id)
+    assert len(codec.encode(again)) == len(with_id)
+    overhead = 1 + 4 + 24 + 13 + 16
+    for token in (without, changed, with_id):
+        assert (len(reference.frame_of(token)) - overhead) % 64 == 0
+    again["a"] = again["a"][:-1]
+    assert (len(reference.frame_of(codec.encode(again))) - overhead) % 64 == 0
+
+
+@pytest.mark.parametrize("has_id", [False, True])
+def test_a_padded_token_of_the_limit_is_sealed_and_none_is_made_too_large(ring: Keyring, has_id: bool) -> None:
+    codec = Codec(ring, "x", pad_to=1000, max_size=1000)
+    room = 1000 * 3 // 4 - 58 - 16 * has_id
+    session = codec.decode(codec.encode({}))
+    assert not has_id or session.id
+    for length in (room - 9, room - 8):
+        session["a"] = "x" * length
+        assert len(codec.encode(session)) == 1000
+    session["a"] += "x"
+    with pytest.raises(SessionTooLargeError):
+        codec.encode(session)
+
+
+@pytest.mark.parametrize(
+    ("size", "has_id", "is_filled"), [(3014, False, True), (3010, True, False), (3010, False, True), (2998, True, True)]
+)
+def test_what_was_compressed_and_would_not_fit_otherwise_stays_as_it_is_where_it_is_padded_now(
+    ring: Keyring, size: int, has_id: bool, is_filled: bool
+) -> None:
+    before, now = Codec(ring, "x", compress=True), Codec(ring, "x", pad_to=1024)
+    session = before.decode(before.encode({"a": "x" * (size - len('{"a":""}'))}))
+    assert not has_id or session.id
+    token = now.encode(now.decode(before.encode(session)))
+    assert (len(token) > 4000) is is_filled
+    assert now.decode(token) == session
+
+
+def test_nothing_is_filled_too_where_there_is_room_for_two_bytes(ring: Keyring) -> None:
+    assert len(Codec(ring, "x", pad_to=2, max_size=81).encode({})) == 80
+
+
+class Lenient:
+    """Writes what the session JSON refuses."""
+
+    def dumps(self, content: dict[str, Any]) -> bytes:
+        return json.dumps(content).encode()
+
+    def loads(self, body: bytes) -> Any:
+        return json.loads(body)
+
+
+def test_what_another_serializer_wrote_and_nobody_changed_is_padded_and_goes_out(ring: Keyring) -> None:
+    content = {"n": 2**70}
+    codec = Codec(ring, "x", pad_to=64)
+    session = codec.decode(Codec(ring, "x", serializer=Lenient()).encode(content))
+    assert session == content
+    token = codec.encode(session)
+    assert codec.decode(token) == content
+    assert (len(reference.frame_of(token)) - 58) % 64 == 0
+    session["n"] += 1
+    with pytest.raises(SerializationError):
+        codec.encode(session)
+
+
+def test_where_the_stack_is_full_neither_a_token_nor_a_dict_is_blamed(ring: Keyring) -> None:
+    codec = Codec(ring, "x")
+    content = {"a": [1, {"b": 2}]}
+    token = codec.encode(content)
+
+    def deeper(levels: int, call: Callable[[], object]) -> object:
+        return deeper(levels - 1, call) if levels else call()
+
+    limit = sys.getrecursionlimit()
+    for call in (lambda: codec.decode(token) == content, lambda: bool(codec.encode(content))):
+        ends = set()
+        for levels in range(limit - 200, limit):
+            try:
+                assert deeper(levels, call)
+                ends.add("done")
+            except RecursionError:
+                ends.add("full")
+        assert ends == {"done", "full"}

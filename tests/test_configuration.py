@@ -1077,3 +1077,15 @@ def test_a_session_s_times_and_origin_are_read_only(ring: Keyring, clock: Clock)
     for name in ("created_at", "expires_at", "is_new", "key_id", "refusal", "ephemeral", "id", "anything_else"):
         with pytest.raises(AttributeError):
             setattr(session, name, None)
+
+
+def test_where_a_name_belongs_a_type_and_the_use_of_a_key_are_told(ring: Keyring) -> None:
+    refused(lambda: Codec(ring, 7), "must be a str, not int")  # type: ignore[arg-type]
+    refused(lambda: Codec(ring, TEXT), "it goes into Key.parse")
+    refused(lambda: Jar(TEXT, ring), "it goes into Key.parse")
+
+
+@pytest.mark.parametrize("pad_to", [2, 3, 1024])
+def test_both_ends_of_what_a_body_is_filled_to_are_taken(ring: Keyring, pad_to: int) -> None:
+    codec = Codec(ring, "x", pad_to=pad_to)
+    assert codec.decode(codec.encode({"a": 1})) == {"a": 1}

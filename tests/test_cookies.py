@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clientsession import Jar, Keyring
-from clientsession._cookies import find_cookies, find_values
+from clientsession import ConfigurationError, Jar, Keyring
+from clientsession._cookies import MAX_COOKIE_BYTES, find_cookies, find_values
 from tests.conftest import Client
 
 
@@ -53,3 +53,30 @@ PIECES = st.sampled_from([";", "=", " ", "\t", "a", "aa", "b", "a=", ";a=", "; a
 @given(st.lists(PIECES, max_size=30).map("".join), st.sampled_from(["a", "aa", "b"]))
 def test_one_cookie_is_found_as_all_of_them_are(header: str, name: str) -> None:
     assert find_values(header, name) == find_cookies(header, {name}).get(name, [])
+
+
+def test_a_domain_of_253_characters_is_the_longest(ring: Keyring) -> None:
+    longest = ".".join(["a" * 63, "b" * 63, "c" * 63, "d" * 61])
+    assert len(longest) == 253
+    assert Jar("session", ring, domain=longest).domain == longest
+    with pytest.raises(ConfigurationError, match="domain must be a host name"):
+        Jar("session", ring, domain=longest + "d")
+
+
+def test_a_cookie_has_at_most_4096_bytes_of_name_and_value(ring: Keyring) -> None:
+    assert Jar("session", ring).codec.max_size == MAX_COOKIE_BYTES == 4096
+
+
+def test_a_value_may_have_equals_signs_and_only_spaces_and_tabs_are_stripped() -> None:
+    header = "a=1=2; b\x0b=3;b=\xa04\x0b; a \t= \t5=\t "
+    for name, values in (("a", ["1=2", "5="]), ("b", ["\xa04\x0b"])):
+        assert find_values(header, name) == values
+        assert find_cookies(header, {"a", "b"})[name] == values
+    assert find_values("XaX=XvX", "XaX") == find_cookies("XaX=XvX", {"XaX"})["XaX"] == ["XvX"]
+    assert find_values("XaX=XvX", "a") == find_cookies("XaX=XvX", {"a"}).get("a", []) == []
+
+
+def test_a_cookie_without_max_age_has_its_value_and_its_attributes_alone(ring: Keyring) -> None:
+    set_cookie = Jar("session", ring)._set_cookie
+    assert set_cookie.value("token", None) == "session=token; Path=/; Secure; HttpOnly; SameSite=Lax"
+    assert set_cookie.value("token", 5) == "session=token; Max-Age=5; Path=/; Secure; HttpOnly; SameSite=Lax"

@@ -21,7 +21,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import clientsession
-from clientsession import Event, EventKind, HeaderJar, Jar, Key, Keyring, Reason, Sessions, Suite
+from clientsession import Event, EventKind, HeaderJar, Jar, Key, Keyring, Reason, SerializationError, Sessions, Suite
 from clientsession._events import LINES_PER_WINDOW, WINDOW_MS, Throttle, log_event
 from clientsession.wsgi import SessionMiddleware
 from tests import reference
@@ -394,9 +394,15 @@ def cause_every_line(folder: Path) -> None:
     visit([watched, jar(name="cart")], "; ".join(cookie(ring, name, "x" * 2_800) for name in NAMES))
     visit([watched], None, scheme="http", write=True)
     visit([watched], None, ("Cache-Control", "public, s-maxage=600"), write=True)
+    visit([watched], None, ("CDN-Cache-Control", "max-age=600"), write=True)
     visit([watched], None, ("Set-Cookie", "session=mine"), write=True)
     visit([HeaderJar("session", ring, clock=clock)], None, ("X-Session-Token", "mine"), write=True)
     visit([moving], f"old={old({'text': 'x' * 3_767})}")
+    two = Sessions([watched, jar(name="cart")], None)
+    for name in NAMES:
+        two[name]["object"] = object()
+    with pytest.raises(SerializationError):
+        two.commit()
     for changed in (text.replace("retiring", "accepting"), text.removesuffix("end\n"), text):
         path.write_text(changed, encoding="utf-8")
         clock.pass_(1)
@@ -420,7 +426,7 @@ def test_the_guide_shows_every_line_there_is() -> None:
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Call) and re.search(r"(^_logger\.\w+|\b_?warn)$", ast.unparse(node.func)):
                 formats += [each.value for each in node.args if isinstance(each, ast.Constant) and "%s" in each.value]
-    assert len(formats) == 11
+    assert len(formats) == 13
     for text in formats:
         pattern = re.sub(r"%[sdg]", ".*", re.escape(text))
         assert [line for line in SHOWN if re.fullmatch(f"[A-Z]+ {pattern}", line)], text

@@ -513,13 +513,13 @@ LONG = 64 * 1024
     ids=lambda value: ascii(value[:12]),
 )
 def test_hostile_values_give_a_new_session_in_no_time(value: str, jar: HeaderJar) -> None:
-    start = time.perf_counter()
+    start = time.thread_time()  # the processor's: what others are doing is no matter
     sessions = Sessions([jar], None, headers={jar.header: value})
     session = sessions["api"]
     assert (session, session.is_new) == ({}, True)
     assert session.refusal in (None, Reason.MALFORMED, Reason.UNKNOWN_KEY)
     assert sessions.commit_headers() == []
-    assert time.perf_counter() - start < 0.5
+    assert time.thread_time() - start < 0.5
 
 
 def test_a_header_over_64_kib_is_not_looked_at(caller: Caller) -> None:

@@ -1154,7 +1154,19 @@ def test_a_safe_text_is_one_printable_line_and_can_be_read_back(text: str) -> No
     shown = safe(json.dumps(text, ensure_ascii=False))
     assert shown.isprintable()
     assert json.loads(shown) == text
-    assert not text.isprintable() or safe(text) == text
+    assert not text.isprintable() or not text.isascii() or safe(text) == text
+
+
+@pytest.mark.parametrize(
+    "char", [*"\u034f\u115f\u1160\u17b4\u17b5\u180b\u180f\u2800\u3164\ufe00\ufe0f\uffa0\U000e0100\U000e01ef"], ids=ascii
+)
+def test_what_unicode_calls_printable_and_nobody_sees_is_escaped(char: str) -> None:
+    assert char.isprintable()
+    assert safe(f"user{char}") == "user" + json.dumps(char)[1:-1]
+
+
+def test_what_can_be_seen_stays_as_it_is() -> None:
+    assert safe("Grüße, 世界 🍪 e\u0301") == "Grüße, 世界 🍪 e\u0301"
 
 
 json_values = st.recursive(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import itertools
 import json
 import logging
@@ -14,6 +15,7 @@ import pytest
 from clientsession import (
     ClientSessionError,
     ConfigurationError,
+    HeaderJar,
     Jar,
     Key,
     Keyring,
@@ -26,6 +28,8 @@ from clientsession import (
     Suite,
 )
 from clientsession._events import Event
+from clientsession._json import StrictJSON
+from clientsession.migrate import OldSession, Reader
 from tests import reference
 from tests.conftest import Client, Clock, cookie_of, forged
 
@@ -801,3 +805,261 @@ def test_a_session_that_was_given_up_is_not_counted_as_large(ring: Keyring, capl
         sessions.commit()
     assert sessions.commit() == []
     assert not caplog.records
+
+
+class Signed(Reader):
+    """Reads ``yes`` and a number, as the cookie of another system; the content of ``no`` is nothing we can seal."""
+
+    def read(self, value: str, now: int) -> OldSession | None:
+        if value.startswith("no"):
+            return OldSession({"odd": object()})
+        if value == "ancient":
+            return OldSession({}, created=-1)
+        if value in ("over", "future"):
+            return OldSession({}, created=now + 90_000, expires=now + 99_000) if value == "future" else OldSession({}, expires=now)
+        return OldSession({"n": value.removeprefix("yes")}) if value.startswith("yes") else None
+
+
+@pytest.mark.parametrize(("ours", "foreign"), [(0, 4), (1, 3), (2, 2), (3, 1)])
+def test_four_candidates_are_asked_whichever_system_they_are_of_and_of_five_none(
+    ring: Keyring, clock: Clock, ours: int, foreign: int
+) -> None:
+    jar = Jar("session", ring, clock=clock, migrate_from=[Signed("old")])
+    sent = [f"session={forged(jar.codec.encode({'n': n}))}" for n in range(ours)] + [f"old=junk{n}" for n in range(foreign - 1)]
+    four = Sessions([jar], "; ".join([*sent, "old=yes7"]))
+    assert four["session"] == {"n": "7"}
+    five = Sessions([jar], "; ".join([*sent, "old=junk", "old=yes7"]))
+    assert (five["session"], five["session"].refusal) == ({}, Reason.AMBIGUOUS)
+
+
+def test_what_another_system_left_and_cannot_be_sealed_got_further_than_what_is_forged(ring: Keyring, clock: Clock) -> None:
+    jar = Jar("session", ring, clock=clock, migrate_from=[Signed("old")])
+    sessions = Sessions([jar], f"session={forged(jar.codec.encode({}))}; old=no")
+    assert sessions["session"].refusal is Reason.MALFORMED
+    assert Sessions([jar], f"session={forged(jar.codec.encode({}))}; old=junk")["session"].refusal is Reason.FORGED
+
+
+def test_an_error_of_a_session_has_the_name_of_its_jar_and_not_of_its_cookie(ring: Keyring) -> None:
+    sessions = Sessions([Jar("basket", ring, cookie_name="__Host-c")], None)
+    sessions["basket"]["a"] = object()
+    with pytest.raises(SerializationError, match="the session 'basket' cannot be sealed"):
+        sessions.commit()
+    sessions = Sessions([Jar("basket", ring, cookie_name="__Host-c")], None)
+    sessions["basket"]["a"] = "x" * 5000
+    with pytest.raises(SessionTooLargeError, match="the session 'basket' takes"):
+        sessions.commit()
+
+
+def test_a_jar_says_what_it_was_made_with(ring: Keyring, clock: Clock) -> None:
+    serializer = StrictJSON()
+    events: list[Event] = []
+    jar = Jar(
+        "basket",
+        ring,
+        duration=HOUR,
+        active_duration=timedelta(minutes=5),
+        max_duration=2 * HOUR,
+        cookie_name="b",
+        audience="shop",
+        path="/shop",
+        domain="example.com",
+        secure=False,
+        httponly=False,
+        samesite="Strict",
+        max_age=timedelta(minutes=1),
+        serializer=serializer,
+        clock=clock,
+        observer=events.append,
+        former_scopes=[("/", None)],
+        pad_to=64,
+    )
+    assert (jar.name, jar.keyring, jar.cookie_name, jar.audience) == ("basket", ring, "b", "shop")
+    assert (jar.duration, jar.active_duration, jar.max_duration) == (HOUR, timedelta(minutes=5), 2 * HOUR)
+    assert (jar.path, jar.domain, jar.samesite, jar.max_age) == ("/shop", "example.com", "Strict", timedelta(minutes=1))
+    assert (jar.secure, jar.httponly, jar.partitioned, jar.ephemeral, jar.compress) == (False,) * 5
+    assert (jar.serializer, jar.clock, jar.observer, jar.pad_to) == (serializer, clock, events.append, 64)
+    assert (jar.former_scopes, jar.migrate_from) == ((("/", None),), ())
+    other = Jar("session", ring, ephemeral=True, partitioned=True, compress=True)
+    assert (other.ephemeral, other.partitioned, other.compress, other.pad_to) == (True, True, True, None)
+    assert (other.secure, other.httponly, other.max_age, other.observer) == (True, True, None, None)
+    assert (other.samesite, other.path, other.domain, other.cookie_name) == ("Lax", "/", None, "session")
+    assert isinstance(other.serializer, StrictJSON)
+
+
+def test_of_two_cookies_the_shortest_form_and_the_longest_are_looked_at(ring: Keyring, clock: Clock) -> None:
+    jar = Jar("session8", ring, clock=clock)
+    header = base64.urlsafe_b64decode(jar.codec.encode({}) + "==")[:5]
+    shortest = base64.urlsafe_b64encode(header + bytes(40)).decode()
+    assert len(shortest) == 60
+    assert Sessions([jar], f"session8={shortest}; session8=junk")["session8"].refusal is Reason.FORGED
+    content = {"a": "x" * 3000}
+    content["a"] += "x" * ((4088 - len(jar.codec.encode(content))) // 4 * 3)
+    longest = jar.codec.encode(content)
+    assert len("session8") + len(longest) == 4096
+    assert Sessions([jar], f"session8={longest}; session8=junk")["session8"] == content
+
+
+def test_of_two_that_are_refused_an_event_names_the_key_of_the_one_that_got_furthest(ring: Keyring, clock: Clock) -> None:
+    events: list[Event] = []
+    jar = Jar("session", ring, clock=clock, observer=events.append)
+    assert not Sessions([jar], f"session=junk; session={forged(jar.codec.encode({}))}")["session"]
+    assert [(event.reason, event.key_id) for event in events] == [(Reason.FORGED, ring.sealing.id)]
+
+
+def test_an_old_cookie_behind_one_of_ours_under_the_same_name_is_read(ring: Keyring, clock: Clock) -> None:
+    jar = Jar("session", ring, clock=clock, migrate_from=[Signed("session")])
+    sessions = Sessions([jar], f"session={forged(jar.codec.encode({}))}; session=yes7")
+    assert sessions["session"] == {"n": "7"}
+
+
+def test_what_is_sealed_anew_for_a_retiring_key_is_logged_without_an_observer(
+    key: Key, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "clientsession")
+    cookie = f"session={Jar('session', Keyring(key), clock=clock).codec.encode({'user': 7})}"
+    sessions = Sessions([Jar("session", Keyring(Key.generate(), retiring=[key]), clock=clock)], cookie)
+    assert sessions["session"] == {"user": 7}
+    assert len(sessions.commit()) == 1
+    assert [record.levelname for record in caplog.records if "resealed" in record.getMessage()] == ["INFO"]
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "reason"),
+    [
+        ("future", "over", Reason.EXPIRED),
+        ("over", "future", Reason.EXPIRED),
+        ("over", "no", Reason.MALFORMED),
+        ("no", "over", Reason.MALFORMED),
+        ("future", "no", Reason.MALFORMED),
+        ("no", "future", Reason.MALFORMED),
+        ("over", "ancient", Reason.MALFORMED),
+        ("ancient", "over", Reason.MALFORMED),
+    ],
+)
+def test_of_two_that_another_system_left_the_refusal_is_of_the_one_that_got_furthest(
+    ring: Keyring, clock: Clock, first: str, second: str, reason: Reason
+) -> None:
+    jar = Jar("session", ring, clock=clock, migrate_from=[Signed("old"), Signed("older")])
+    assert Sessions([jar], f"old={first}; older={second}")["session"].refusal is reason
+
+
+def test_an_old_session_of_the_future_got_further_than_a_token_that_ends_before_it_begins(suite: Suite, clock: Clock) -> None:
+    ring = Keyring(Key.from_secret(SECRET, suite=suite))
+    jar = Jar("session", ring, clock=clock, migrate_from=[Signed("old")])
+    sealed = reference.plaintext(1_800_000_000_000, 1_799_999_999_999, b"")
+    token = reference.seal(SECRET, suite, "cookie", "session", "", sealed)
+    assert Sessions([jar], f"session={token}")["session"].refusal is Reason.MALFORMED
+    assert Sessions([jar], f"session={token}; old=future")["session"].refusal is Reason.FUTURE
+
+
+def test_all_jars_of_a_request_have_one_reading_of_their_clock(ring: Keyring, clock: Clock) -> None:
+    client = Client(Jar("one", ring, clock=clock), Jar("two", ring, clock=clock))
+    for _ in range(2):
+        before = clock.reads
+        with client.visit() as sessions:
+            sessions["one"]["n"] = sessions["one"].get("n", 0) + 1
+            sessions["two"]["n"] = 1
+        assert clock.reads == before + 1
+
+
+def test_all_jars_of_a_request_have_one_look_at_their_keys(clock: Clock) -> None:
+    one, two = Key.generate(), Key.generate()
+    rings = [Keyring(one), Keyring(two)]
+    ring = Keyring.from_source(lambda: rings[0], clock=clock)
+    sessions = Sessions([Jar("a", ring), Jar("b", ring)], None)
+    sessions["a"]["n"] = 1
+    rings.pop(0)
+    clock.pass_(3600)
+    sessions["b"]["n"] = 1
+    answers = "; ".join(cookie_of(value) for value in sessions.commit())
+    again = Sessions([Jar("a", Keyring(one)), Jar("b", Keyring(one))], answers)
+    assert (again["a"], again["b"]) == ({"n": 1}, {"n": 1})
+    assert ring.sealing.id == two.id
+
+
+@pytest.mark.parametrize(("total", "warnings"), [(7168, 0), (7169, 1)])
+def test_the_bytes_of_all_jars_are_counted_to_the_last(
+    ring: Keyring, caplog: pytest.LogCaptureFixture, total: int, warnings: int
+) -> None:
+    jars = [HeaderJar("header", ring), *(Jar(name, ring) for name in ("one", "two", "junk", "other"))]
+    tokens = {jar.name: jar.codec.encode({"a": "x" * 2000}) for jar in jars[1:3]}
+    held = sum(len(name) + len(token) for name, token in tokens.items())
+    cookies = {**tokens, "junk": "refused", "other": "y" * (total - held - len("other"))}
+    sessions = Sessions(jars, "; ".join(f"{name}={value}" for name, value in cookies.items()), headers={})
+    assert (len(sessions["one"]), len(sessions["two"]), len(sessions["junk"])) == (1, 1, 0)
+    assert sessions.commit() == []
+    assert len(caplog.records) == warnings
+    if warnings:
+        assert f"take {total} bytes together" in caplog.text
+        assert "keep less in header, one, two, junk, other" in caplog.text
+
+
+def test_what_is_refused_and_what_is_not_looked_at_fill_no_log(ring: Keyring, caplog: pytest.LogCaptureFixture) -> None:
+    sessions = Sessions([Jar("one", ring), Jar("two", ring)], f"one=junk; two={'y' * 8000}")
+    assert sessions["one"] == {}
+    assert sessions.commit() == []
+    assert not caplog.records
+
+
+def test_sessions_that_are_not_made_yet_can_be_shown() -> None:
+    assert repr(Sessions.__new__(Sessions)) == "<Sessions >"
+
+
+def test_a_session_of_another_system_has_a_size_and_keeps_its_times_in_a_token(ring: Keyring, clock: Clock) -> None:
+    jar = Jar("session", ring, clock=clock, migrate_from=[Signed("old")])
+    sessions = Sessions([jar], "old=yes7")
+    session = sessions["session"]
+    session.set_duration(HOUR)
+    size = session.size
+    clock.pass_(60)
+    again = jar.codec.decode(jar.codec.encode(session))
+    assert (again.created_at, again.expires_at) == (session.created_at, session.expires_at)
+    [_, ours] = sessions.commit()
+    assert size == len(cookie_of(ours)) - 1
+
+
+@pytest.mark.parametrize("has_id", [False, True])
+def test_a_session_of_another_system_is_padded_too(ring: Keyring, clock: Clock, has_id: bool) -> None:
+    jar = Jar("session", ring, clock=clock, migrate_from=[Signed("old")], pad_to=64)
+    sessions = Sessions([jar], "old=yes7")
+    assert sessions["session"] == {"n": "7"}
+    assert not has_id or sessions["session"].id
+    token = cookie_of(sessions.commit()[1]).partition("=")[2]
+    assert (len(reference.frame_of(token)) - 58) % 64 == 0
+
+
+def test_what_goes_out_in_headers_counts_for_nothing_beside_cookies(ring: Keyring, caplog: pytest.LogCaptureFixture) -> None:
+    content = {"a": "x" * 2600}
+    names = 7169 - 2 * len(Jar("any", ring).codec.encode(content))
+    jars = [HeaderJar("header", ring), Jar("a" * (names // 2), ring), Jar("b" * (names - names // 2), ring)]
+    sessions = Sessions(jars, None, headers={})
+    for jar in jars:
+        sessions[jar.name] = content
+    answers = sessions.commit_headers()
+    assert sum(len(cookie_of(value)) - 1 for name, value in answers if name == "Set-Cookie") == 7169
+    assert [record.getMessage()[:49] for record in caplog.records] == ["the session cookies of one client take 7169 bytes"]
+
+
+def test_content_of_another_type_is_told_its_type(ring: Keyring) -> None:
+    with pytest.raises(TypeError, match=r"^a session's content is a mapping, not list$"):
+        Sessions([Jar("session", ring)], None)["session"] = [1]
+
+
+def test_of_two_old_cookies_the_one_that_is_not_replaced_is_deleted(ring: Keyring, clock: Clock) -> None:
+    jar = Jar("session", ring, clock=clock, migrate_from=[Signed("session"), Signed("old")])
+    sessions = Sessions([jar], "session=yes7; old=junk")
+    assert sessions["session"] == {"n": "7"}
+    assert [cookie_of(value)[:8] for value in sessions.commit()] == ["old=", "session="]
+
+
+@pytest.mark.parametrize("scopes", ["", b"", "/shop", None, 7])
+def test_former_scopes_are_a_list_of_pairs(ring: Keyring, scopes: Any) -> None:
+    with pytest.raises(ConfigurationError, match="former_scopes must be a list"):
+        Jar("session", ring, former_scopes=scopes)
+
+
+def test_eight_former_scopes_are_taken_and_nine_are_not(ring: Keyring) -> None:
+    scopes = [(f"/{n}", None) for n in range(9)]
+    assert Jar("session", ring, former_scopes=scopes[:8]).former_scopes == tuple(scopes[:8])
+    with pytest.raises(ConfigurationError, match="takes 8 pairs at most"):
+        Jar("session", ring, former_scopes=scopes)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
+import traceback
 
 import pytest
 
-from clientsession import Codec, Key, Keyring, Suite, UnknownKeyError
+from clientsession import Codec, ConfigurationError, Key, Keyring, Suite, UnknownKeyError
 from tests import reference
 
 SECRET = bytes(range(32))
@@ -95,3 +96,79 @@ def test_a_key_does_not_hand_out_its_state(key: Key, ring: Keyring) -> None:
     for thing in (key, ring, Codec(ring, "x")):
         with pytest.raises(TypeError, match="state"):
             thing.__getstate__()
+
+
+def test_a_secret_has_ten_different_bytes() -> None:
+    with pytest.raises(ConfigurationError, match="repeats a few bytes"):
+        Key.from_secret(bytes(range(9)) * 4)
+    assert Key.from_secret(bytes(range(10)) * 4).id
+
+
+def test_an_exported_key_is_seen_where_up_to_eleven_bytes_stand_before_it() -> None:
+    rest = "0123456789abcdefghijklmnopqrstuvwxyz"
+    for before in range(12):
+        with pytest.raises(ConfigurationError, match="an exported key"):
+            Key.from_secret("-" * before + "csk1_" + rest)
+    assert Key.from_secret("-" * 12 + "csk1_" + rest).id
+
+
+def test_a_passphrase_has_8_to_1024_characters() -> None:
+    for length in (7, 1025):
+        with pytest.raises(ConfigurationError, match="8 to 1,024 characters"):
+            Key.from_passphrase("x" * length, salt=bytes(16))
+    assert Key.from_passphrase("x" * 8, salt=bytes(16)).id != Key.from_passphrase("x" * 1024, salt=bytes(16)).id
+
+
+def test_a_text_of_more_than_2048_characters_is_not_decoded() -> None:
+    with pytest.raises(ConfigurationError, match="far too long"):
+        Key.parse("csk1_" + "A" * 2044)
+    with pytest.raises(ConfigurationError, match="checksum"):
+        Key.parse("csk1_" + "A" * 2043)
+
+
+def test_an_exported_key_is_no_passphrase_where_up_to_eleven_characters_stand_before_it() -> None:
+    for before in (0, 11):
+        with pytest.raises(ConfigurationError, match="an exported key"):
+            Key.from_passphrase("-" * before + "csk1_xyz", salt=bytes(16))
+    assert Key.from_passphrase("-" * 12 + "csk1_xyz", salt=bytes(16)).id
+
+
+def test_a_text_without_room_for_a_suite_beside_the_checksum_was_cut() -> None:
+    with pytest.raises(ConfigurationError, match="has a wrong character or was cut"):
+        Key.parse("csk1_AAAAAA")
+    with pytest.raises(ConfigurationError, match="the checksum of the key does not fit"):
+        Key.parse("csk1_AAAAAAA")
+
+
+def test_a_ring_shows_its_ids_by_role() -> None:
+    keys = [Key.generate() for _ in range(5)]
+    one, two, three, four, five = (key.id for key in keys)
+    ring = Keyring(keys[0], accepting=keys[1:3], retiring=keys[3:])
+    assert repr(ring) == f"<Keyring sealing {one}, accepting [{two}, {three}], retiring [{four}, {five}]>"
+
+
+def test_a_key_file_beside_keys_in_the_environment_is_refused_with_all_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("KEY_FILE", "KEY", "RETIRING_KEYS"):
+        monkeypatch.setenv(f"CLIENTSESSION_{name}", "x")
+    monkeypatch.delenv("CLIENTSESSION_ACCEPTED_KEYS", raising=False)
+    words = "CLIENTSESSION_KEY_FILE and CLIENTSESSION_KEY, CLIENTSESSION_RETIRING_KEYS are both set: unset one of them"
+    with pytest.raises(ConfigurationError, match=words):
+        Keyring.from_env()
+
+
+def test_a_source_that_answers_with_no_keys_at_first_is_told_so_and_no_more() -> None:
+    def vault() -> int:
+        return 7
+
+    with pytest.raises(ConfigurationError) as caught:
+        Keyring.from_source(vault)  # type: ignore[arg-type]
+    assert str(caught.value).endswith("it answered with int, and not with a Keyring or the text of a key file")
+
+
+def test_what_is_given_where_a_key_is_made_by_hand_stands_in_no_frame_of_ours() -> None:
+    with pytest.raises(TypeError, match="make a key with") as caught:
+        Key("MARKER")
+    shown = traceback.TracebackException.from_exception(caught.value, capture_locals=True)
+    ours = [frame for frame in shown.stack if "clientsession" in frame.filename and "tests" not in frame.filename]
+    assert len(ours) == 1
+    assert "MARKER" not in str(ours[0].locals)

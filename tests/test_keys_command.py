@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import hashlib
 import io
 import itertools
 import json
@@ -403,7 +404,10 @@ def test_a_key_is_not_added_twice(operator: Operator) -> None:
 
 
 def test_a_full_file_takes_no_more(operator: Operator) -> None:
-    operator.write(sealing(0, **OLD), *(KeyLine(Role.ACCEPTING, Key.generate()) for _ in range(99)))
+    operator.write(
+        sealing(0, **OLD),
+        *(KeyLine(Role.ACCEPTING, Key.from_secret(hashlib.sha256(b"%d" % number).digest())) for number in range(99)),
+    )
     before = operator.path.read_text()
     said = operator("add")
     assert (said.code, said.err) == (1, "refused: the file holds 100 keys, which are the most: drop old ones first.\n")

@@ -1014,9 +1014,9 @@ LONG = 16_384
 )
 def test_hostile_values_are_refused_in_no_time(form: str, value: str) -> None:
     reader = READERS[form]()
-    start = time.perf_counter()
+    start = time.thread_time()  # the processor's: what others are doing is no matter
     assert reader.read(value, NOW_MS) is None
-    assert time.perf_counter() - start < 0.25
+    assert time.thread_time() - start < 0.25
     assert reader._read(value, NOW_MS) is None
 
 

@@ -1160,9 +1160,9 @@ def test_the_work_for_a_forged_cookie_grows_with_its_length_alone(system: System
     def best(value: str) -> float:
         times = []
         for _ in range(5):
-            start = time.perf_counter()
+            start = time.thread_time()  # the processor's: what others are doing is no matter
             assert reader.read(value, now_ms()) is None
-            times.append(time.perf_counter() - start)
+            times.append(time.thread_time() - start)
         return min(times)
 
     small, large = best(filler * (4096 // len(filler))), best(filler * (16_384 // len(filler)))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import socket
 import subprocess
 import sys
 import urllib.request
@@ -109,16 +108,15 @@ def test_the_shell_lines_make_a_key_and_serve_the_first_example_as_they_stand(tm
     assert SHELL[3] in make_key + "\n" or SHELL[3].strip() in make_key
     put_commands(tmp_path)
     (tmp_path / "shop.py").write_text(next(code for language, code in BLOCKS if language == "python"), encoding="utf-8")
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    lines = f"{make_key}\nexec {serve.replace(':8080', f':{port}')}"
+    assert serve.count(":8080 ") == 1
+    lines = f"{make_key}\nexec {serve.replace(':8080', ':0')}"
     environ = {**os.environ, "PYTHONPATH": str(ROOT)}
     with subprocess.Popen(
         ["sh", "-c", lines], cwd=tmp_path, env=environ, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
     ) as server:
         try:
-            assert b"Serving on" in server.stdout.readline()
-            with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=10) as response:
+            served = re.search(rb"Serving on (http://127\.0\.0\.1:\d+)$", server.stdout.readline().rstrip())
+            with urllib.request.urlopen(f"{served[1].decode()}/", timeout=10) as response:
                 assert response.read() == b"Visit number 1"
                 assert response.headers["Set-Cookie"].startswith("session=")
         finally:

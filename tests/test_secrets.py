@@ -8,12 +8,12 @@ from __future__ import annotations
 import base64
 import copy
 import dataclasses
+import hashlib
 import json
 import logging
 import os
 import pickle
 import pprint
-import secrets
 import traceback
 from collections.abc import Callable, Iterator
 from datetime import timedelta
@@ -40,6 +40,7 @@ from clientsession import (
 )
 from clientsession._events import Event
 from clientsession._keyfile import KeyFile
+from clientsession.migrate import Reader
 from clientsession.wsgi import SessionMiddleware, get_sessions
 from tests import reference
 from tests.conftest import Clock, cookie_of
@@ -226,11 +227,11 @@ def test_export_alone_shows_a_key(key: Key, suite: Suite) -> None:
 
 
 def test_a_key_s_id_is_no_part_of_it(suite: Suite) -> None:
-    for _ in range(50):
-        secret = secrets.token_bytes(32)
+    for number in range(50):  # always the same: of 50 random ones, one id in a million is there by chance
+        secret = hashlib.sha256(b"%d" % number).digest()
         key = Key.from_secret(secret, suite=suite)
         assert bytes.fromhex(key.id) not in secret
-        assert key.id not in Needles.of_secret(secret).windows
+        assert not any(key.id in window for window in Needles.of_secret(secret).windows)
 
 
 # Failures
@@ -402,6 +403,12 @@ FAILURES: dict[str, Callable[[Given], object]] = {
     "jar-list-of-text": lambda given: Jar("s", [given.text]),
     "jar-text-and-bad-name": lambda given: Jar("", given.text),
     "jar-text-for-a-name": lambda given: Jar(given.text, given.ring),
+    "jar-bytes-for-a-name": lambda given: Jar(given.text.encode(), given.ring),
+    "codec-bytes-for-an-audience": lambda given: Codec(given.ring, "x", audience=given.text.encode()),
+    "jar-text-for-readers": lambda given: given.jar(migrate_from=given.text),
+    "jar-list-of-text-for-readers": lambda given: given.jar(migrate_from=[given.secret(WORDS)]),
+    "reader-text-for-a-cookie-name": lambda given: Reader(given.text),
+    "reader-text-for-a-path": lambda given: Reader("old", path=f"/{given.text}"),
     "jar-text-and-name-change-places": lambda given: Jar(given.text, "s"),
     "jar-text-for-a-cookie-name": lambda given: given.jar(cookie_name=given.text),
     "jar-text-for-an-audience": lambda given: given.jar(audience=f"shop {given.text}"),

@@ -404,3 +404,49 @@ def test_an_untouched_request_does_not_read_the_clock(ring: Keyring, clock: Cloc
     with client.visit():
         pass
     assert clock.reads == reads
+
+
+def test_the_cap_is_sealed_and_not_only_held_to_when_a_token_is_opened(ring: Keyring, clock: Clock) -> None:
+    token = Codec(ring, "invite", duration=MINUTE, max_duration=HOUR, clock=clock).encode({}, duration=DAY)
+    assert Codec(ring, "invite", clock=clock).decode(token).expires_at == START + HOUR
+
+
+def test_the_last_second_of_a_clock_leaves_401_days_of_the_calendar(ring: Keyring, clock: Clock) -> None:
+    clock.now = datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC).timestamp() - 401 * 86_400
+    codec = Codec(ring, "x", duration=timedelta(days=400), clock=clock)
+    assert codec.decode(codec.encode({})).expires_at == datetime(9999, 12, 30, 23, 59, 59, tzinfo=UTC)
+    clock.pass_(1)
+    with pytest.raises(ConfigurationError, match="seconds since 1970"):
+        codec.encode({})
+
+
+def test_a_duration_of_another_type_is_told_its_type(ring: Keyring) -> None:
+    with pytest.raises(TypeError, match=r"duration must be a datetime\.timedelta, not int"):
+        Codec(ring, "x", duration=3600)  # type: ignore[arg-type]
+
+
+def test_what_sessions_are_held_to_does_not_change(ring: Keyring) -> None:
+    jar = Jar("session", ring)
+    for name in ("duration", "active", "maximum", "ephemeral"):
+        with pytest.raises(AttributeError):
+            setattr(jar._rules.lifetime, name, 1)
+
+
+def test_a_default_is_written_where_there_is_no_such_key_and_given_back(ring: Keyring, clock: Clock) -> None:
+    client = client_of(ring, clock)
+    with client.visit() as sessions:
+        assert sessions["session"].setdefault("tags", ["a"]) == ["a"]
+        assert sessions["session"].setdefault("tags", ["b"]) == ["a"]
+        assert sessions["session"].setdefault("none") is None
+    with client.visit() as sessions:
+        assert sessions["session"] == {"tags": ["a"], "none": None}
+
+
+def test_a_new_session_says_its_size_and_what_is_left(ring: Keyring, clock: Clock) -> None:
+    client = client_of(ring, clock)
+    with client.visit() as sessions:
+        session = sessions["session"]
+        session["a"] = "x" * 100
+        size, left = session.size, session.size_left
+    assert size == len("session") + len(client.cookies["session"])
+    assert left == 4096 - size

@@ -9,7 +9,18 @@ import zlib
 import pytest
 
 from clientsession import MalformedTokenError
-from clientsession._token import Frame, Sealed, decode_base64url, encode_base64url, inflate, parse, token_chars, unpack
+from clientsession._token import (
+    MAX_TIME_MS,
+    Frame,
+    Sealed,
+    decode_base64url,
+    deflate,
+    encode_base64url,
+    inflate,
+    parse,
+    token_chars,
+    unpack,
+)
 from tests import reference
 
 ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
@@ -87,3 +98,15 @@ def test_a_bomb_takes_no_memory() -> None:
         assert tracemalloc.get_traced_memory()[1] < 1_000_000
     finally:
         tracemalloc.stop()
+
+
+def test_the_last_time_is_the_last_that_has_room() -> None:
+    last = Sealed(created=MAX_TIME_MS, expires=MAX_TIME_MS, id=None, ephemeral=False, deflated=False, body=b"")
+    assert unpack(last.pack()) == last
+    assert MAX_TIME_MS == 2**48 - 1
+
+
+@pytest.mark.parametrize("length", range(30))
+def test_a_body_is_deflated_where_that_makes_it_shorter_and_not_where_it_is_as_long(length: int) -> None:
+    body = b"a" * length
+    assert deflate(body) == (deflated(body) if len(deflated(body)) < length else None)

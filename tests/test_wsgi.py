@@ -23,6 +23,7 @@ import webob
 
 from clientsession import (
     ConfigurationError,
+    HeaderJar,
     Jar,
     Key,
     Keyring,
@@ -1489,6 +1490,37 @@ def test_cache_control_of_the_application_stays_where_a_session_was_only_read(ow
     assert warned() == []
 
 
+TARGETED = ["CDN-Cache-Control", "cdn-cache-control", "Example-CDN-Cache-Control", "Surrogate-Control"]
+
+
+@pytest.mark.parametrize("name", TARGETED)
+@pytest.mark.parametrize("value", ["max-age=600", "public, max-age=600", "must-revalidate", "", 'ext="private"'])
+def test_what_is_said_to_a_cdn_alone_does_not_let_it_keep_a_session(name: str, value: str, warned: Any) -> None:
+    """RFC 9213, 2.1: a cache that such a header is for heeds no other."""
+    exchange = serve(adapter(answering(b"x", headers=[TEXT, (name, value), ("X-A", "1"), (name, value)])))
+    assert exchange.values(name) == []
+    assert exchange.values("X-A") == ["1"]
+    assert exchange.values("Cache-Control") == ["private, no-store"]
+    assert len(warned()) == 2
+    assert name.lower() in warned()[0]
+
+
+@pytest.mark.parametrize("name", TARGETED)
+@pytest.mark.parametrize("value", ["no-store", "max-age=60, Private", "NO-STORE"])
+def test_what_keeps_a_session_from_a_cdn_stays(name: str, value: str, warned: Any) -> None:
+    exchange = serve(adapter(answering(b"x", headers=[TEXT, (name, value)])))
+    assert exchange.values(name) == [value]
+    assert warned() == []
+
+
+@pytest.mark.parametrize("name", TARGETED)
+def test_what_is_said_to_a_cdn_stays_where_no_cookie_goes_out(name: str, warned: Any) -> None:
+    headers = [TEXT, (name, "max-age=600")]
+    exchange = serve(adapter(answering(b"x", headers=headers, use=read)), make_environ(cookie=cookie(SESSION, {"user": 7})))
+    assert exchange.values(name) == ["max-age=600"]
+    assert warned() == []
+
+
 @pytest.mark.parametrize(
     ("own", "result", "warnings"),
     [
@@ -1500,6 +1532,9 @@ def test_cache_control_of_the_application_stays_where_a_session_was_only_read(ow
         (["public, private"], [{"private"}], 1),
         (["no-store, public"], [{"no-store"}], 1),
         (["no-store, s-maxage=1"], [{"no-store"}], 1),
+        (["no-store, must-understand"], [{"private", "no-store", "must-understand"}], 0),  # RFC 9111, 5.2.2.3: it may be stored
+        (["no-store", "max-age=60, Must-Understand"], [{"private", "no-store", "max-age=60", "must-understand"}], 0),
+        (["private, no-store, must-understand"], [{"private", "no-store", "must-understand"}], 0),
         (["max-age=600"], [{"private", "max-age=600"}], 0),
         (["no-cache"], [{"private", "no-cache"}], 0),
         (['private="Set-Cookie"'], [{"private"}], 0),
@@ -2055,3 +2090,52 @@ def test_a_cookie_header_of_bytes_is_a_mistake_that_is_told(ring: Keyring) -> No
     app = SessionMiddleware(lambda environ, start_response: [], [Jar("session", ring)])
     with pytest.raises(TypeError, match="cookie_header must be a str or None, not bytes"):
         app(make_environ() | {"HTTP_COOKIE": b"a=b"}, lambda *_: None)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# To the letter
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+def test_an_empty_vary_is_answered_with_one_that_names_all_there_is() -> None:
+    header_jar = HeaderJar("api", RING)
+
+    def use(environ: dict[str, Any]) -> None:
+        write(environ)
+        get_sessions(environ)["api"].get("user")
+
+    exchange = serve(SessionMiddleware(answering(b"x", headers=[TEXT, ("Vary", "")], use=use), [SESSION, header_jar]))
+    assert [item for item in exchange.headers if item[0].lower() == "vary"] == [
+        ("Vary", ""),
+        ("Vary", f"Cookie, {header_jar.header}"),
+    ]
+
+
+def test_a_cookie_of_the_application_whose_name_only_looks_like_a_jar_s_stays() -> None:
+    own = [("Set-Cookie", "session\xa0=1"), ("Set-Cookie", " session\t=2")]
+    exchange = serve(adapter(answering(b"x", headers=[TEXT, *own])))
+    kept = exchange.values("Set-Cookie")
+    assert kept[0] == "session\xa0=1"
+    assert len(kept) == 2
+    assert kept[1].startswith("session=A")
+
+
+def test_a_warning_names_the_cookie_the_application_set_itself(caplog: pytest.LogCaptureFixture) -> None:
+    serve(adapter(answering(b"x", headers=[TEXT, ("Set-Cookie", "session=own")])))
+    assert "the application set the cookie session itself" in caplog.text
+
+
+def test_of_a_long_header_a_warning_shows_a_hundred_characters(caplog: pytest.LogCaptureFixture) -> None:
+    long = "s-maxage=" + "9" * 300
+    serve(adapter(answering(b"x", headers=[TEXT, ("Cache-Control", long)])))
+    assert f"says Cache-Control: {long[:100]}, which" in caplog.text
+
+
+@pytest.mark.parametrize("odd", [(7, "x"), ("X-A", 7), (b"Vary", "x"), ("only",), ()])
+@pytest.mark.parametrize("own", [[], [("Vary", "Accept")]])
+def test_what_is_no_header_is_passed_on_to_the_server_as_it_is(odd: Any, own: list[Any]) -> None:
+    given: list[Any] = []
+    app = adapter(answering(b"x", headers=[odd, *own]))
+    assert app(make_environ(), lambda status, headers, exc_info=None: given.extend(headers)) == [b"x"]
+    assert given[0] == odd
+    assert [item[0] for item in given[1:] if item != odd] == ["Vary", "Set-Cookie", "Cache-Control"]

@@ -13,11 +13,23 @@ from clientsession._json import MAX_DEPTH
 
 _INDENT: Final = 2  # spaces for each level; no more beyond the levels that a session may have, or a line would be all spaces
 _INFINITE: Final = float("inf")
+# What Unicode calls printable, and nobody sees: Default_Ignorable_Code_Point (DerivedCoreProperties.txt), and the blank of Braille.
+_UNSEEN: Final = frozenset(
+    map(
+        chr,
+        (
+            *(0x34F, 0x115F, 0x1160, 0x17B4, 0x17B5, 0x2800, 0x3164, 0xFFA0),
+            *range(0x180B, 0x1810),
+            *range(0xFE00, 0xFE10),
+            *range(0xE0100, 0xE01F0),
+        ),
+    )
+)
 
 
 def safe(text: str) -> str:
     """A text with JSON's escapes for what a terminal acts upon or does not show: control, direction and invisible characters."""
-    return "".join(char if char.isprintable() else json.dumps(char)[1:-1] for char in text)
+    return "".join(char if char.isprintable() and char not in _UNSEEN else json.dumps(char)[1:-1] for char in text)
 
 
 def safe_string(text: str) -> str:
