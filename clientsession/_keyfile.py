@@ -23,7 +23,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Final, Self
 
 from clientsession._immutable import Immutable
-from clientsession._keys import KEY_PREFIX, Key
+from clientsession._keys import Key, holds_key
 from clientsession.errors import ConfigurationError
 
 MAX_FILE_BYTES: Final = 256 * 1024  # a hundred of the longest keys, twice over
@@ -34,7 +34,6 @@ _ACL: Final = "system.posix_acl_access"  # where Linux keeps a file's access con
 _END: Final = "end"
 _DATES: Final = ("added", "since", "droppable")
 _DATE: Final = re.compile(r"\d{4}-\d\d-\d\d(T\d\d:\d\d(:\d\d(\.\d{1,6})?)?(Z|[+-]\d\d:\d\d))?", re.ASCII)
-_KEY_BODY: Final = re.compile(r"[A-Za-z0-9_-]+")  # what stands between the slashes and dots of a path
 _BINARY: Final = getattr(os, "O_BINARY", 0)  # where an open file may be one of text, line ends would be changed
 _HEADER: Final = (
     "# The keys of this site's sessions. Whoever can read this file can read and make sessions: keep it at mode 0600.",
@@ -279,19 +278,6 @@ def shown_path(path: str | os.PathLike[str]) -> str | None:
     if holds_key(text):
         return None
     return text if text.isprintable() else ascii(text)
-
-
-def holds_key(text: str) -> bool:
-    """Whether the text of a key stands in a text, also one that lost its prefix: the key's checksum tells it from a name."""
-    return KEY_PREFIX in text or any(map(_is_key_body, _KEY_BODY.findall(text)))
-
-
-def _is_key_body(text: str) -> bool:
-    try:
-        Key.parse(KEY_PREFIX + text)
-    except ConfigurationError:
-        return False
-    return True
 
 
 def read_file(path: str | os.PathLike[str]) -> tuple[bytes, tuple[int, ...]] | str:

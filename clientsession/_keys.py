@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import os
+import re
 from typing import Final, Self
 
 from cryptography.hazmat.primitives.hashes import SHA256
@@ -22,6 +23,7 @@ from clientsession._token import KEY_ID_BYTES, decode_base64url, encode_base64ur
 from clientsession.errors import ConfigurationError
 
 KEY_PREFIX: Final = "csk1_"
+_KEY_BODY: Final = re.compile(r"[A-Za-z0-9_-]+")  # what stands between the slashes and dots of a path
 KEY_AS_NAME: Final = f"the text of a key ({KEY_PREFIX}…) stands where a name belongs, and names are shown: it goes into Key.parse"
 _CHECKSUM_BYTES: Final = 4
 _EXTRACT_SALT: Final = b"clientsession/v1"
@@ -73,10 +75,13 @@ def _secret_problem(secret: bytes) -> str | None:
 
 
 def holds_key(*texts: object) -> bool:
-    """Whether one of some texts, which are going to be shown, has an exported key in it."""
-    return any(
-        KEY_PREFIX in text if isinstance(text, str) else isinstance(text, bytes) and KEY_PREFIX.encode() in text for text in texts
-    )
+    """Whether the text of a key stands in one of some texts, also one that lost its prefix: its checksum tells it from a name."""
+    decoded = [text.decode("latin-1") if isinstance(text, bytes) else text for text in texts]
+    return any(KEY_PREFIX in text or any(map(_is_key_body, _KEY_BODY.findall(text))) for text in decoded if isinstance(text, str))
+
+
+def _is_key_body(text: str) -> bool:
+    return _text_problem(KEY_PREFIX + text) is None
 
 
 def _text_problem(text: object) -> str | None:

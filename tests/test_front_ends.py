@@ -235,7 +235,7 @@ def test_the_application_knows_that_the_visitor_came_by_https(site: Site) -> Non
         assert browser.get("/header").json()["scheme"] == "https"
 
 
-# Headers that some servers take for the proxy's word: of https, and of http.
+# Headers by which a proxy says the scheme: https, and http.
 SCHEME_HEADERS = {"X-Forwarded-Proto": ("https", "http"), "X-Forwarded-Protocol": ("ssl", "http"), "X-Forwarded-SSL": ("on", "off")}
 
 

@@ -29,13 +29,13 @@ from clientsession._keyfile import (
     KeyLine,
     Role,
     format_date,
-    holds_key,
     mode_after,
     parse_date,
     read_file,
     rewrite,
     whole_second,
 )
+from clientsession._keys import holds_key
 from tests.test_secrets import Needles, shown_by
 
 SECRETS = [bytes((start + step * 37) % 256 for step in range(32)) for start in range(4)]

@@ -20,9 +20,9 @@ from typing import Any, Final, TextIO
 from clientsession._codec import MAX_SIZE
 from clientsession._cookies import MAX_HEADER_CHARS
 from clientsession._jar import MAX_CANDIDATES
-from clientsession._keyfile import NOT_A_PATH, holds_key, shown_path
+from clientsession._keyfile import NOT_A_PATH, shown_path
 from clientsession._keyring import Keyring
-from clientsession._keys import KEY_PREFIX
+from clientsession._keys import KEY_PREFIX, holds_key
 from clientsession._session import read_clock
 from clientsession._token import TAG_BYTES, Sealed
 from clientsession.commands._dumping import dumped, key_bytes, safe, safe_string
@@ -43,6 +43,7 @@ _MAX_CHAR_BYTES: Final = 4  # UTF-8's most
 _MAX_AGE_DIGITS: Final = 10  # three hundred years in seconds
 _SHOWN_BODY_BYTES: Final = 200  # of a body that is no JSON
 _WIDTH: Final = 100  # columns
+_SEALED: Final = dict(zip(CODECS, ("by a jar", "by a Codec", "for a header"), strict=True))
 _LABEL: Final = 12  # columns for the words at the left
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _KEY_VARIABLES: Final = (
@@ -323,8 +324,7 @@ def _explain_unknown(token: Description, look: Look) -> str:
 def _explain_forged(token: Description, look: Look) -> str:
     said = f"The ring has its key, but the seal does not fit for {_purpose(token, look)}."
     if token.fits_kind is not None:
-        writer = {"cookie": "by a jar", "token": "by a Codec", "header": "for a header"}[token.fits_kind]  # nosec B105
-        return f"{said} It fits for kind {token.fits_kind}: it was sealed {writer}."
+        return f"{said} It fits for kind {token.fits_kind}: it was sealed {_SEALED[token.fits_kind]}."
     return f"{said} It was changed or cut on its way, or sealed for another name or audience (--audience)."
 
 

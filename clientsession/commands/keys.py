@@ -28,12 +28,11 @@ from clientsession._keyfile import (
     KeyLine,
     Role,
     format_date,
-    holds_key,
     mode_after,
     rewrite,
     shown_path,
 )
-from clientsession._keys import Key
+from clientsession._keys import Key, holds_key
 from clientsession._session import MAX_DURATION, read_clock
 from clientsession.commands._durations import HOW_TO_WRITE, in_words, instant, later, parse_duration, until, when
 from clientsession.commands._parser import SUITES, Parser

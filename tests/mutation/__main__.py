@@ -50,14 +50,14 @@ MEMORY_BYTES = 4 << 30  # of one mutant, so that none takes the machine's
 # Which test files are asked about a module. A mutant that these let live is a survivor, whatever others might see.
 TESTS = {
     "_token": "token vectors codec size hostile_tokens",
-    "_codec": "codec token vectors jar session size configuration migration serializers secrets hostile_tokens",
+    "_codec": "codec lost_writes token vectors jar session size configuration migration serializers secrets hostile_tokens",
     "_cookies": "cookies jar configuration hostile_headers",
-    "_jar": "jar session configuration moving migration client_sessions header secrets wsgi",
-    "_sessions": "jar client_sessions moving migration size header wsgi",
+    "_jar": "jar lost_writes session configuration moving migration client_sessions header secrets wsgi",
+    "_sessions": "jar lost_writes client_sessions moving migration size header wsgi",
     "_session": "session jar codec size client_sessions advisories configuration",
     "_keys": "keys vectors configuration secrets ciphers",
     "_keyring": "configuration keys secrets keyring_live",
-    "wsgi": "wsgi configuration header client_sessions architecture hostile_headers",
+    "wsgi": "wsgi lost_writes configuration header client_sessions architecture hostile_headers",
     "_ciphers": "ciphers vectors codec secrets concurrency",
     "_json": "json codec serializers session secrets hostile_content",
     "_header": "header configuration wsgi",
