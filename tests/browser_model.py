@@ -164,8 +164,9 @@ class Browser:
                     continue
                 cookie.expires = self.clock() + min(int(value), MAX_AGE_SECONDS) if int(value) > 0 else 0.0
             elif key == "domain":  # [5.6.3]; the last one counts
-                cookie.domain = value.removeprefix(".").lower() or request.host
-                cookie.host_only = not value
+                value = value.removeprefix(".").lower()
+                cookie.domain = value or request.host
+                cookie.host_only = not value  # [5.7]: also where a dot was all there was
             elif key == "path":  # [5.6.4]
                 cookie.has_path = value.startswith("/")
                 cookie.path = value if cookie.has_path else default_path(request.path)

@@ -7,6 +7,7 @@ import importlib.util
 import json
 import os
 import re
+import shlex
 import subprocess
 import sys
 from collections import Counter
@@ -20,6 +21,7 @@ import clientsession
 from clientsession import _codec, _cookies, _header, _jar, _json, _keyfile, _keys, _session, _sessions, _token, serializers
 from clientsession.commands import _looking, inspect
 from clientsession.migrate import _forms, django, encrypted, iron, node, pyramid, signed
+from tests.fuzz.__main__ import ROOT, again
 from tests.fuzz.layers import changed, mutated
 from tests.fuzz.targets import AUTHENTIC, CORPUS, OPENED, REFUSED, TARGETS
 
@@ -200,7 +202,7 @@ def test_a_fault_is_seen(fault: str, monkeypatch: pytest.MonkeyPatch) -> None:
 def fuzz(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "tests.fuzz", *words],
-        cwd=Path(__file__).parents[1],
+        cwd=ROOT,
         env={**os.environ, **environment},
         capture_output=True,
         text=True,
@@ -215,6 +217,25 @@ def test_an_input_is_run_again_by_its_file(tmp_path: Path) -> None:
     assert (done.returncode, done.stdout) == (0, f"{path}: opened\n")
 
 
+def test_an_input_that_failed_is_run_again_by_the_line_in_the_log_when_its_file_is_gone(tmp_path: Path) -> None:
+    path = tmp_path / "crash"
+    path.write_bytes(TARGETS["key"].seeds()[0])
+    _, line = again("key", path).splitlines()
+    path.unlink()
+    command = line.removeprefix("or with: ").replace("python", shlex.quote(sys.executable))
+    done = subprocess.run(["sh", "-c", command], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "/dev/stdin: opened\n"), done.stderr
+
+
+def test_the_log_has_every_input_within_a_target_s_limit_and_none_that_is_huge(tmp_path: Path) -> None:
+    path = tmp_path / "crash"
+    for size in {target.max_bytes for target in TARGETS.values()}:
+        path.write_bytes(bytes(size))
+        assert base64.b64encode(bytes(size)).decode() in again("key", path)
+    path.write_bytes(bytes(1_000_000))
+    assert again("key", path) == f"again with: python -m tests.fuzz key {path}\n(1,000,000 bytes, too many to be shown here)"
+
+
 def test_a_target_that_is_none_is_told_with_those_there_are() -> None:
     done = fuzz("nothing")
     assert done.returncode == 2
@@ -223,8 +244,8 @@ def test_a_target_that_is_none_is_told_with_those_there_are() -> None:
 
 @needs_atheris
 @pytest.mark.parametrize("name", ["decode", "django"])
-def test_atheris_runs_a_target_for_a_second(name: str, tmp_path: Path) -> None:
-    done = fuzz(name, FUZZ_SECONDS="1", FUZZ_FOUND=str(tmp_path))
+def test_atheris_runs_a_target_with_as_many_inputs_as_are_asked_for(name: str, tmp_path: Path) -> None:
+    done = fuzz(name, FUZZ_RUNS="1000", FUZZ_FOUND=str(tmp_path))
     assert done.returncode == 0, done.stdout + done.stderr
-    assert re.fullmatch(rf"{name} +[0-9,]+ runs   edges +[0-9]+ -> +[0-9]+   features .*\n", done.stdout)
-    assert list((tmp_path / name).iterdir())
+    assert re.fullmatch(rf"{name} +1,000 runs   edges +[0-9]+ -> +[0-9]+   features .*\n", done.stdout)
+    assert (tmp_path / name).is_dir()

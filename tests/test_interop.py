@@ -271,8 +271,7 @@ class Purpose:
         elif self.kind == "token":
             self.codec = Codec(ring, self.name, **options)
         else:
-            self.codec = HeaderJar("jar", ring, **options).codec
-            self.name = "jar"
+            self.codec = HeaderJar(self.name, ring, **options).codec
 
     @property
     def asked(self) -> dict[str, Any]:

@@ -28,8 +28,10 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from tests.browser_model import Browser as ModelBrowser
 from tests.browser_model import Request
-from tests.test_model import CASES, IN_CHROMIUM, USERS, World, played
+from tests.conftest import Clock
+from tests.test_model import BELOW, CASES, HTTPS, IN_CHROMIUM, USERS, World, played, typed
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, BrowserContext, Page
@@ -242,9 +244,27 @@ class Echo:
         return [PAGE]
 
 
-@pytest.mark.parametrize("case", CASES)
+# Domains of dots, beside the cases of the model's own tests.
+DOTS: dict[str, tuple[list[tuple[Request, list[str]]], Request, str | None]] = {
+    "a Domain of a dot is none": ([(typed(HTTPS), ["a=1; Domain=."])], typed(HTTPS), "a=1"),
+    "a Domain of a dot is none, to hosts below": ([(typed(HTTPS), ["a=1; Domain=."])], typed(BELOW), None),
+    "__Host- bears a Domain of a dot": ([(typed(HTTPS), ["__Host-a=1; Secure; Path=/; Domain=."])], typed(HTTPS), "__Host-a=1"),
+    "the last of two Domains counts, also a dot": (
+        [(typed(HTTPS), ["a=1; Domain=shop.example; Domain=."])],
+        typed(BELOW),
+        None,
+    ),
+    "a Domain of two dots is another host's": ([(typed(HTTPS), ["a=1; Domain=.."])], typed(HTTPS), None),
+}
+
+
+@pytest.mark.parametrize("case", CASES | DOTS)
 def test_chromium_keeps_each_rule_as_the_model_does(case: str, site: Site, page: Page) -> None:
-    given, asked, expected = CASES[case]
+    given, asked, expected = (CASES | DOTS)[case]
+    model = ModelBrowser(Clock(), is_chromium=True)
+    for request, set_cookies in given:
+        model.receive(request, set_cookies)
+    assert model.send(asked) == IN_CHROMIUM.get(case, expected)
     page.context.clear_cookies()
     site.application = echo = Echo()
     for request, set_cookies in given:

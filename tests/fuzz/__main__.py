@@ -4,12 +4,13 @@
     python -m tests.fuzz TARGET           one of them
     python -m tests.fuzz TARGET FILE ...  these inputs once, without atheris: a failure again
 
-FUZZ_SECONDS is how long each target is fuzzed (15), FUZZ_JOBS how many at once (1), FUZZ_FOUND a folder in which inputs that
-reached something new are kept, and from which the next run goes on.
+FUZZ_SECONDS is how long each target is fuzzed (15), or FUZZ_RUNS with how many inputs; FUZZ_JOBS is how many targets at once (1),
+FUZZ_FOUND a folder in which inputs that reached something new are kept, and from which the next run goes on.
 """
 
 from __future__ import annotations
 
+import base64
 import importlib.util
 import os
 import re
@@ -26,6 +27,8 @@ from tests.fuzz.targets import CORPUS, TARGETS
 ROOT = Path(__file__).parents[2]
 SLOWEST_SECONDS = 60  # an input that takes longer is a failure
 SHOWN_LINES = 60  # of the log of a failure
+SHOWN_BYTES = 16 * 1024  # of an input: a longer one is in its file alone
+SHOWN_INPUTS = 3
 USAGE, FAILED, WELL = 2, 1, 0
 
 
@@ -44,14 +47,29 @@ def main(argv: list[str]) -> int:
         return USAGE
     scratch = Path(tempfile.mkdtemp(prefix="clientsession-fuzz-"))
     with ThreadPoolExecutor(int(os.environ.get("FUZZ_JOBS", "1"))) as pool:
-        results = list(pool.map(partial(fuzz, scratch=scratch, seconds=int(os.environ.get("FUZZ_SECONDS", "15"))), names))
+        results = list(pool.map(partial(fuzz, scratch=scratch, until=end()), names))
     if not all(results):
         return FAILED
     shutil.rmtree(scratch)
     return WELL
 
 
-def fuzz(name: str, *, scratch: Path, seconds: int) -> bool:
+def end() -> str:
+    """libFuzzer's option for how long."""
+    runs = os.environ.get("FUZZ_RUNS")
+    return f"-runs={int(runs)}" if runs else f"-max_total_time={int(os.environ.get('FUZZ_SECONDS', '15'))}"
+
+
+def again(name: str, path: Path) -> str:
+    """How an input is run again, from its file or, where that is gone, from the log alone."""
+    by_file = f"again with: python -m tests.fuzz {name} {path}"
+    data = path.read_bytes()
+    if len(data) > SHOWN_BYTES:
+        return f"{by_file}\n({len(data):,} bytes, too many to be shown here)"
+    return f"{by_file}\nor with: echo {base64.b64encode(data).decode()} | base64 -d | python -m tests.fuzz {name} /dev/stdin"
+
+
+def fuzz(name: str, *, scratch: Path, until: str) -> bool:
     """Fuzz one target, say in a line how it went, and whether all was well."""
     found = Path(os.environ.get("FUZZ_FOUND") or scratch / "found").absolute() / name
     seeds, failures = scratch / "seeds" / name, scratch / "failures" / name
@@ -60,7 +78,7 @@ def fuzz(name: str, *, scratch: Path, seconds: int) -> bool:
     for number, seed in enumerate(TARGETS[name].seeds()):
         seeds.joinpath(f"{number:03}").write_bytes(seed)
     folders = [str(folder) for folder in (found, seeds, CORPUS / name) if folder.is_dir()]
-    options = [f"-max_total_time={seconds}", f"-timeout={SLOWEST_SECONDS}", f"-artifact_prefix={failures}/", *folders]
+    options = [until, f"-timeout={SLOWEST_SECONDS}", f"-artifact_prefix={failures}/", *folders]
     done = subprocess.run(
         [sys.executable, "-m", "tests.fuzz.worker", name, *options],
         cwd=ROOT,
@@ -77,8 +95,8 @@ def fuzz(name: str, *, scratch: Path, seconds: int) -> bool:
         print(f"{name:<12} {int(runs):>9,} runs   {reached}", flush=True)
         return True
     print("\n".join(log.splitlines()[-SHOWN_LINES:]), f"{name}: FAILED, exit code {done.returncode}", sep="\n", flush=True)
-    for failure in sorted(failures.iterdir()):
-        print(f"again with: python -m tests.fuzz {name} {failure}", flush=True)
+    for failure in sorted(failures.iterdir())[:SHOWN_INPUTS]:
+        print(again(name, failure), flush=True)
     return False
 
 
