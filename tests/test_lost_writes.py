@@ -18,6 +18,7 @@ from clientsession import (
     Jar,
     Key,
     Keyring,
+    Reason,
     SerializationError,
     SessionCommittedError,
     Sessions,
@@ -230,14 +231,15 @@ class FromAStore(Reader):
     """Sessions by their names in a store that stays."""
 
     store: dict[str, dict[str, Any]]
+    over: str | None
 
-    def __init__(self, store: dict[str, dict[str, Any]]) -> None:
+    def __init__(self, store: dict[str, dict[str, Any]], over: str | None = None) -> None:
         super().__init__("sid")
-        self._freeze(store=store)
+        self._freeze(store=store, over=over)
 
     def read(self, value: str, now: int) -> OldSession | None:
         content = self.store.get(value)
-        return None if content is None else OldSession(content, None, None)
+        return None if content is None else OldSession(content, None, now - 1 if value == self.over else None)
 
 
 def test_what_one_user_writes_into_a_migrated_session_is_in_nobody_else_s(clock: Clock) -> None:
@@ -325,3 +327,23 @@ def test_sessions_that_no_middleware_made_are_not_taken_for_a_middleware_s() -> 
     environ = Request.blank("/").environ | {"clientsession.sessions": Sessions([Jar("cart", OWN)], None)}
     with pytest.raises(ConfigurationError, match="which no SessionMiddleware put there"):
         SessionMiddleware(fails, [Jar("session", OWN)])(environ, lambda *given: None)
+
+
+class WritesAlone:
+    """A serializer that does not read what it wrote."""
+
+    def dumps(self, value: dict[str, Any]) -> bytes:
+        return b"{}" if not value else b'{"n":1}'
+
+    def loads(self, body: bytes) -> Any:
+        raise ValueError
+
+
+def test_what_the_serializer_cannot_read_back_is_no_session_from_elsewhere(clock: Clock) -> None:
+    store = {"alice": {"user": "alice"}, "over": {"user": "bob"}}
+    jar = Jar("session", OWN, clock=clock, serializer=WritesAlone(), migrate_from=[FromAStore(store, over="over")])
+    session = Sessions([jar], "sid=alice")["session"]
+    assert (dict(session), session.refusal) == ({}, Reason.MALFORMED)
+    assert Sessions([jar], "sid=over")["session"].refusal is Reason.EXPIRED
+    # Of the two, what was not over got further.
+    assert Sessions([jar], "sid=over; sid=alice")["session"].refusal is Reason.MALFORMED

@@ -310,3 +310,15 @@ def test_the_value_of_the_cookie_is_what_is_measured(ring: Keyring) -> None:
     size = sessions["session"].size
     (cookie,) = sessions.commit()
     assert size == len(cookie_of(cookie)) - len("=")
+
+
+def test_the_size_that_an_error_tells_counts_the_id() -> None:
+    sessions = Sessions([Jar("session", Keyring(Key.generate()))], None)
+    session = sessions["session"]
+    session["text"] = "x" * 5000
+    without = session.size
+    assert session.id
+    assert session.size > without
+    with pytest.raises(SessionTooLargeError) as caught:
+        sessions.commit()
+    assert caught.value.size == session.size
