@@ -78,7 +78,8 @@ class Cookie:
 class Browser:
     """Keeps cookies by [5.7], and sends them by [5.8].
 
-    ``is_chromium``: a cookie that replaces one of another value is as young as it looks, against [5.7]. It changes their order.
+    ``is_chromium``: a cookie that replaces one of another value is as young as it looks, against [5.7], which changes their order;
+    and one whose Domain is a dot is dropped, against [5.6.3] and [5.7], by which it is the host's own.
     """
 
     clock: Callable[[], float]
@@ -164,7 +165,8 @@ class Browser:
                     continue
                 cookie.expires = self.clock() + min(int(value), MAX_AGE_SECONDS) if int(value) > 0 else 0.0
             elif key == "domain":  # [5.6.3]; the last one counts
-                value = value.removeprefix(".").lower()
+                if value != "." or not self.is_chromium:
+                    value = value.removeprefix(".").lower()
                 cookie.domain = value or request.host
                 cookie.host_only = not value  # [5.7]: also where a dot was all there was
             elif key == "path":  # [5.6.4]

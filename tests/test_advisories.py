@@ -921,11 +921,12 @@ def test_what_names_a_class_or_a_function_is_json_like_any_other(suite: Suite, c
         assert is_plain(opened)
         for name, (reader, make) in SEALED_BY_OLD.items():
             old = reader.read(make(body), NOW)
-            assert old is None or is_plain(old.content), name
-            if old is not None and not next(iter(hook)).startswith(
-                " "
-            ):  # with a space they are Flask's, and its reader undoes them
-                assert old.content == content, name
+            if name == "flask" and any(word.startswith(" ") for word in hook):  # its own tags, which its reader makes plain
+                assert old is None or is_plain(old.content)
+                continue
+            assert old is not None, name
+            assert old.content == content, name
+            assert is_plain(old.content), name
     assert RAN == []
 
 
