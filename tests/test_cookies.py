@@ -80,3 +80,19 @@ def test_a_cookie_without_max_age_has_its_value_and_its_attributes_alone(ring: K
     set_cookie = Jar("session", ring)._set_cookie
     assert set_cookie.value("token", None) == "session=token; Path=/; Secure; HttpOnly; SameSite=Lax"
     assert set_cookie.value("token", 5) == "session=token; Max-Age=5; Path=/; Secure; HttpOnly; SameSite=Lax"
+
+
+class Searched(str):
+    """A header that counts how often it is searched."""
+
+    searches = 0
+
+    def find(self, *wanted: Any) -> int:
+        self.searches += 1
+        return super().find(*wanted)
+
+
+def test_a_header_is_searched_a_few_times_however_often_the_name_stands_in_it() -> None:
+    header = Searched("; ".join(f"session={n}" for n in range(1000)))
+    assert find_values(header, "session") == [str(n) for n in range(1000)]
+    assert 0 < header.searches < 100

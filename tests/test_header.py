@@ -910,6 +910,28 @@ def test_a_header_and_a_cookie_are_not_added_up(ring: Keyring, caplog: pytest.Lo
     assert caplog.text == ""
 
 
+def test_a_token_that_is_read_counts_for_nothing_beside_cookies(ring: Keyring, caplog: pytest.LogCaptureFixture) -> None:
+    api, web = HeaderJar("api", ring), Jar("session", ring)
+    content = {"pad": "x" * 2_800}
+    cookies = f"session={web.codec.encode(content)}; other={'y' * 4_000}"
+    sessions = Sessions([api, web], cookies, headers={api.header: api.codec.encode(content)})
+    assert sessions["api"] == sessions["session"] == content
+    assert sessions.commit_headers() == []
+    assert caplog.text == ""
+
+
+def test_a_header_is_found_behind_others(ring: Keyring) -> None:
+    jar = HeaderJar("api", ring)
+    headers = {"Host": "shop.example", TOKEN.lower(): None, "Accept": "*/*", TOKEN: jar.codec.encode({"user": 7})}
+    assert Sessions([jar], None, headers=headers)["api"] == {"user": 7}
+
+
+def test_of_three_jars_the_first_and_the_last_share_no_header(ring: Keyring) -> None:
+    jars = [HeaderJar(name, ring, header=header) for name, header in (("a", "X-One"), ("b", "X-Two"), ("c", "X-One"))]
+    with pytest.raises(ConfigurationError, match="two jars use the header 'X-One'"):
+        Sessions(jars, None, headers={})
+
+
 # ---------------------------------------------------------------------------------------------------------------------
 # Under a real server
 # ---------------------------------------------------------------------------------------------------------------------

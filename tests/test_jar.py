@@ -1063,3 +1063,60 @@ def test_eight_former_scopes_are_taken_and_nine_are_not(ring: Keyring) -> None:
     assert Jar("session", ring, former_scopes=scopes[:8]).former_scopes == tuple(scopes[:8])
     with pytest.raises(ConfigurationError, match="takes 8 pairs at most"):
         Jar("session", ring, former_scopes=scopes)
+
+
+@pytest.mark.parametrize("readers", ["", b""])
+def test_an_empty_text_is_no_list_of_readers(ring: Keyring, readers: Any) -> None:
+    with pytest.raises(ConfigurationError, match="migrate_from must be a list of readers"):
+        Jar("session", ring, migrate_from=readers)
+
+
+def test_a_name_that_no_jar_has_is_told_with_those_there_are(ring: Keyring) -> None:
+    with pytest.raises(KeyError, match="no jar is named 'cat'; there are cart, session\""):
+        Sessions([Jar("cart", ring), Jar("session", ring)], None)["cat"]
+
+
+def test_a_session_that_is_deleted_is_not_counted_as_large(ring: Keyring, caplog: pytest.LogCaptureFixture) -> None:
+    jars = [Jar("session", ring), Jar("junk", ring)]
+    sessions = Sessions(jars, f"session={jars[0].codec.encode({'user': 7})}; junk={'y' * 8000}")
+    sessions["session"].destroy()
+    assert len(sessions.commit()) == 1
+    assert not caplog.records
+
+
+def test_a_session_that_was_given_up_does_not_count_beside_one_that_stays(ring: Keyring, caplog: pytest.LogCaptureFixture) -> None:
+    jars = [Jar("one", ring), Jar("two", ring)]
+    sessions = Sessions(jars, "; ".join(f"{jar.name}={jar.codec.encode({'a': 'x' * 2900})}" for jar in jars))
+    assert sessions["two"] == {"a": "x" * 2900}
+    sessions["one"]["bad"] = object()
+    with pytest.raises(SerializationError):
+        sessions.commit()
+    assert sessions.commit() == []
+    assert not caplog.records
+
+
+def test_the_size_of_an_event_is_that_of_the_error_and_nothing_where_nothing_was_looked_at(ring: Keyring) -> None:
+    told: list[Event] = []
+    jar = Jar("session", ring, observer=told.append)
+    sessions = Sessions([jar], None)
+    sessions["session"]["x"] = "x" * 5000
+    with pytest.raises(SessionTooLargeError) as caught:
+        sessions.commit()
+    assert Sessions([jar], "session=" + "x" * 65_536)["session"] == {}
+    assert [(event.kind, event.size) for event in told] == [("too_large", caught.value.size), ("refused", 0)]
+
+
+def test_the_lines_of_one_jar_keep_none_of_another_out_of_the_log(
+    ring: Keyring, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    jars = [Jar(name, ring, clock=clock, migrate_from=[Signed(f"old-{name}")]) for name in ("cart", "session")]
+
+    def lines_of(name: str) -> int:
+        caplog.clear()
+        sessions = Sessions(jars, f"old-{name}=yes{'x' * 4000}")  # what another system left, and does not fit
+        assert len(sessions[name]) == 1
+        assert sessions.commit() == []
+        return len([record for record in caplog.records if f"in the jar {name}" in record.getMessage()])
+
+    assert [lines_of("cart") for _ in range(11)] == [1] * 10 + [0]
+    assert lines_of("session") == 1

@@ -34,6 +34,7 @@ from clientsession import (
     SessionTooLargeError,
     _ciphers,
 )
+from clientsession.migrate import OldSession, Reader
 from clientsession.wsgi import SessionMiddleware, get_sessions
 from tests.conftest import Clock, cookie_of
 from tests.strict_wsgi import Body, Exchange, FileWrapper, Violation, make_environ, serve
@@ -2139,3 +2140,92 @@ def test_what_is_no_header_is_passed_on_to_the_server_as_it_is(odd: Any, own: li
     assert app(make_environ(), lambda status, headers, exc_info=None: given.extend(headers)) == [b"x"]
     assert given[0] == odd
     assert [item[0] for item in given[1:] if item != odd] == ["Vary", "Set-Cookie", "Cache-Control"]
+
+
+@both_ways
+def test_what_is_used_for_the_first_time_after_start_response_raises_where_no_session_was_used_before(wrap: Any) -> None:
+    def app(environ: Any, start_response: Any) -> list[bytes]:
+        start_response("200 OK", [TEXT])
+        with pytest.raises(SessionCommittedError):
+            write(environ)
+        return [b"x"]
+
+    exchange = serve(wrap(app))
+    assert exchange.values("Set-Cookie") == []
+    assert exchange.body == b"x"
+
+
+class ReadsNothing(Reader):
+    """Of a system that left no session."""
+
+    def read(self, value: str, now: int) -> OldSession | None:
+        return None
+
+
+def test_what_a_sub_request_writes_goes_out_beside_a_reader_of_another_system() -> None:
+    jar = Jar("session", RING, migrate_from=[ReadsNothing("old")])
+
+    def app(environ: Any, start_response: Any) -> Any:
+        if environ["PATH_INFO"] == "/below":
+            return answering(b"below")(environ, start_response)
+        read(environ)
+        return middleware(environ | {"PATH_INFO": "/below"}, start_response)
+
+    middleware = SessionMiddleware(app, [jar])
+    came = f"session={jar.codec.encode({'user': 1})}; old=junk"
+    assert opened(jar, serve(middleware, make_environ(cookie=came))) == {"user": 7}
+
+
+def test_a_copy_of_the_session_under_another_name_does_not_keep_a_fresh_seal_back() -> None:
+    old = Key.generate()
+    token = Jar("session", Keyring(old)).codec.encode({"user": 7})
+    later = Jar("session", Keyring(Key.generate(), retiring=[old]))
+    app = adapter(answering(b"x", headers=[TEXT, ("Set-Cookie", f"copy={token}")], use=read), later)
+    exchange = serve(app, make_environ(cookie=f"session={token}"))
+    assert names_set(exchange) == ["copy", "session"]
+    assert opened(later, exchange) == {"user": 7}
+
+
+@pytest.mark.parametrize("host", ["[::1]:80]", "[::1"])
+def test_an_address_ends_at_its_first_bracket(host: str, warned: Any) -> None:
+    serve(adapter(answering(b"x")), make_environ(scheme="http", host=host))
+    assert warned() == []
+
+
+@pytest.mark.parametrize("own", [("Vary", "Accept"), ("Cache-Control", "public"), ("Set-Cookie", "session=own")])
+@pytest.mark.parametrize("is_beside_another", [False, True])
+def test_a_value_that_is_no_text_is_passed_on_whatever_its_header(own: tuple[str, str], is_beside_another: bool) -> None:
+    odd: Any = (own[0], 7)
+    given: list[Any] = []
+    app = adapter(answering(b"x", headers=[odd, own] if is_beside_another else [odd]))
+    assert app(make_environ(), lambda status, headers, exc_info=None: given.extend(headers)) == [b"x"]
+    assert given[0] == odd
+    assert {item[0] for item in given[1:]} == {"Vary", "Cache-Control", "Set-Cookie"}
+
+
+def test_nested_middlewares_that_share_two_jars_are_told_both() -> None:
+    with pytest.raises(ConfigurationError, match="share the jars, cookies or headers cart, session: rename one"):
+        serve(adapter(adapter(answering(b"x"))))
+
+
+def test_the_key_of_the_environ_that_something_else_uses_is_told_with_what_it_holds() -> None:
+    with pytest.raises(ConfigurationError, match=r"environ\['clientsession.sessions'\] holds list, which no SessionMiddleware put"):
+        adapter(answering(b"x"))(make_environ() | {"clientsession.sessions": []}, lambda *given: None)
+
+
+def test_an_attribute_that_no_jar_and_nobody_set_is_missing_by_its_name() -> None:
+    def use(environ: dict[str, Any]) -> None:
+        with pytest.raises(KeyError, match=r"^'nothing'$"):
+            environ["webob.adhoc_attrs"]["nothing"]
+
+    serve(adapter(answering(b"x", use=use)))
+
+
+@pytest.mark.parametrize("value", ["private,max-age=60", "max-age=60 , Private", "no-store,max-age=60"])
+def test_a_header_for_some_caches_that_lets_none_store_stays_however_it_is_spaced(value: str) -> None:
+    assert serve(adapter(answering(b"x", headers=[TEXT, ("CDN-Cache-Control", value)]))).values("CDN-Cache-Control") == [value]
+
+
+def test_a_cookie_of_the_application_with_a_jar_s_name_and_no_value_is_taken_out() -> None:
+    own = [("Set-Cookie", "session; Path=/"), ("Set-Cookie", "XsessionX=1; Path=/")]
+    assert names_set(serve(adapter(answering(b"x", headers=[TEXT, *own])))) == ["XsessionX", "session"]

@@ -53,7 +53,7 @@ TESTS = {
     "_codec": "codec lost_writes token vectors jar session size configuration migration serializers secrets hostile_tokens",
     "_cookies": "cookies jar configuration hostile_headers",
     "_jar": "jar lost_writes session configuration moving migration client_sessions header secrets wsgi",
-    "_sessions": "jar lost_writes client_sessions moving migration size header wsgi",
+    "_sessions": "jar lost_writes client_sessions moving migration size header configuration wsgi",
     "_session": "session jar codec size client_sessions advisories configuration",
     "_keys": "keys vectors configuration secrets ciphers",
     "_keyring": "configuration keys secrets keyring_live",
