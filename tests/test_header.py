@@ -1202,3 +1202,5 @@ def test_a_jar_of_no_kind_does_not_know_how_its_tokens_go_out(caller: Caller) ->
             jar._header_of(sessions["api"], caller.token, 0)
     with pytest.raises(NotImplementedError):
         jar._deletion()
+    with pytest.raises(NotImplementedError):
+        jar._token_in(caller.token)
