@@ -331,10 +331,9 @@ def _keep_private(headers: list[tuple[str, str]], warn: Callable[..., None], *, 
     if not has_answers:
         return
     positions = _positions(headers, "cache-control")
-    directives = [text for index in positions for text in map(str.strip, _DIRECTIVE.findall(headers[index][1])) if text]
+    directives = [text for index in positions for text in _directives(headers[index][1])]
     shared = [text for text in directives if text.partition("=")[0].strip().lower() in {"public", "s-maxage"}]
-    plain = {text.lower() for text in directives}  # private="a-field" is not enough
-    is_private = "private" in plain or ("no-store" in plain and "must-understand" not in plain)  # RFC 9111, 5.2.2.3
+    is_private = _is_private(directives)
     if is_private and not shared:
         return
     if shared:
@@ -352,13 +351,24 @@ def _keep_private(headers: list[tuple[str, str]], warn: Callable[..., None], *, 
     headers[positions[0]] = (headers[positions[0]][0], ", ".join(kept))
 
 
+def _directives(value: str) -> list[str]:
+    """The directives of a ``Cache-Control``, or of a header of its kind."""
+    return [text for text in map(str.strip, _DIRECTIVE.findall(value)) if text]
+
+
+def _is_private(directives: Iterable[str]) -> bool:
+    """Whether they keep a response out of shared caches (RFC 9111, 5.2.2)."""
+    plain = {text.lower() for text in directives}  # private="a-field" is not enough
+    return "private" in plain or ("no-store" in plain and "must-understand" not in plain)
+
+
 def _drop_targeted(headers: list[tuple[str, str]], names: set[str], warn: Callable[..., None]) -> None:
     """Take out what lets some caches store, which heed it in place of ``Cache-Control`` (RFC 9213)."""
     for name in names:
         if not name.endswith("-cache-control") and name != "surrogate-control":
             continue
         for index in reversed(_positions(headers, name)):
-            if not {text.strip().lower() for text in headers[index][1].split(",")} & {"private", "no-store"}:
+            if not _is_private(_directives(headers[index][1])):
                 del headers[index]
                 warn(
                     "targeted cache",

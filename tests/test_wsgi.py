@@ -1495,7 +1495,18 @@ TARGETED = ["CDN-Cache-Control", "cdn-cache-control", "Example-CDN-Cache-Control
 
 
 @pytest.mark.parametrize("name", TARGETED)
-@pytest.mark.parametrize("value", ["max-age=600", "public, max-age=600", "must-revalidate", "", 'ext="private"'])
+@pytest.mark.parametrize(
+    "value",
+    [
+        "max-age=600",
+        "public, max-age=600",
+        "must-revalidate",
+        "",
+        'ext="private"',
+        'ext="a, private, b"',
+        "no-store, must-understand",
+    ],
+)
 def test_what_is_said_to_a_cdn_alone_does_not_let_it_keep_a_session(name: str, value: str, warned: Any) -> None:
     """RFC 9213, 2.1: a cache that such a header is for heeds no other."""
     exchange = serve(adapter(answering(b"x", headers=[TEXT, (name, value), ("X-A", "1"), (name, value)])))
