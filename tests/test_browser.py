@@ -5,11 +5,9 @@ Needs Playwright and Chromium (found by name, or by ``CHROMIUM``). With ``SCREEN
 
 from __future__ import annotations
 
-import importlib
 import itertools
 import os
 import re
-import shutil
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -23,6 +21,7 @@ from clientsession.demo.pages import REASONS
 from clientsession.demo.words import LOCALES
 from clientsession.errors import Reason
 from clientsession.wsgi import SessionMiddleware, get_sessions
+from tests.chromium import launched
 from tests.conftest import Clock
 
 if TYPE_CHECKING:
@@ -30,18 +29,6 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.browser
 
-NAMES = ("chromium", "chromium-browser", "google-chrome")
-# No sandbox: it is not to be had in containers. The others keep the browser from calling home.
-ARGUMENTS = (
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--host-resolver-rules=MAP *.test 127.0.0.1",
-)
 ONE_WAX = "1 \N{MULTIPLICATION SIGN} Sealing wax"
 NARROW = {"width": 360, "height": 740}
 PHONE = {"width": 390, "height": 844}
@@ -50,18 +37,8 @@ DESKTOP = {"width": 1280, "height": 900}
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    give_up = pytest.fail if os.environ.get("REQUIRE_BROWSER") else pytest.skip  # CI must not pass for want of a browser
-    try:
-        api = importlib.import_module("playwright.sync_api")
-    except ImportError:
-        give_up("Playwright is not installed")
-    path = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, NAMES)), None)
-    if path is None:
-        give_up(f"no Chromium: none of {', '.join(NAMES)} is on the PATH, and CHROMIUM is not set")
-    with api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=list(ARGUMENTS))
+    with launched("--host-resolver-rules=MAP *.test 127.0.0.1") as browser:
         yield browser
-        browser.close()
 
 
 @pytest.fixture

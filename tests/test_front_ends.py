@@ -5,11 +5,8 @@ The settings are those of the guide, taken from its page. What holds on every se
 
 from __future__ import annotations
 
-import importlib
 import json
 import logging
-import os
-import shutil
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -24,6 +21,7 @@ from h2.events import ConnectionTerminated, DataReceived, ResponseReceived, Stre
 
 from clientsession import Jar
 from clientsession.wsgi import SessionMiddleware
+from tests.chromium import launched
 from tests.servers import (
     DEADLINE_SECONDS,
     FRONT_ENDS,
@@ -47,18 +45,6 @@ LIMIT = 4096  # bytes of a cookie's name and value
 MANY = (8000, 8170, 8400, 16_000, 17_000, 28_000, 40_000, 70_000)  # bytes of all cookies
 # What a client is told whose cookies are too large together for the server behind; beyond 32 KB nginx itself ends the connection.
 ON_MANY = {"nginx waitress": None, "nginx gunicorn": 431, "nginx gthread": 431, "nginx uwsgi": 502, "nginx uwsgi_pass": 502}
-CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
-# No sandbox: it is not to be had in containers. The others keep the browser from calling home.
-ARGUMENTS = (
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--host-resolver-rules=MAP *.test 127.0.0.1",
-)
 
 
 @pytest.fixture(params=FRONT_ENDS, ids=lambda name: name.replace(" ", "-"))
@@ -339,18 +325,8 @@ def test_uwsgi_as_it_comes_refuses_headers_over_4096_bytes_and_the_session_stays
 
 @pytest.fixture(scope="module")
 def chromium() -> Iterator[Browser]:
-    give_up = pytest.fail if os.environ.get("REQUIRE_BROWSER") else pytest.skip  # CI must not pass for want of a browser
-    try:
-        api = importlib.import_module("playwright.sync_api")
-    except ImportError:
-        give_up("Playwright is not installed")
-    path = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, CHROMIUM)), None)
-    if path is None:
-        give_up(f"no Chromium: none of {', '.join(CHROMIUM)} is on the PATH, and CHROMIUM is not set")
-    with api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=list(ARGUMENTS))
+    with launched("--host-resolver-rules=MAP *.test 127.0.0.1") as browser:
         yield browser
-        browser.close()
 
 
 @pytest.fixture

@@ -9,10 +9,7 @@ Limits, late answers and closed browsers are the model's alone.
 
 from __future__ import annotations
 
-import importlib
 import itertools
-import os
-import shutil
 import ssl
 import threading
 from collections.abc import Callable, Iterator
@@ -30,6 +27,7 @@ from cryptography.x509.oid import NameOID
 
 from tests.browser_model import Browser as ModelBrowser
 from tests.browser_model import Request
+from tests.chromium import launched
 from tests.conftest import Clock
 from tests.test_model import BELOW, CASES, HTTPS, IN_CHROMIUM, USERS, World, played, typed
 
@@ -38,19 +36,8 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.browser
 
-NAMES = ("chromium", "chromium-browser", "google-chrome")
-# No sandbox: it is not to be had in containers. The others keep the browser from calling home, and from making http into https.
-ARGUMENTS = (
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--disable-features=HttpsUpgrades,HttpsFirstBalancedModeAutoEnable,LocalNetworkAccessChecks",
-    "--host-resolver-rules=MAP * 127.0.0.1",
-)
+# http stays http, and hosts that are mapped to this computer are no local network.
+AS_IT_IS = "--disable-features=HttpsUpgrades,HttpsFirstBalancedModeAutoEnable,LocalNetworkAccessChecks"
 SCRIPTS = 20
 DRAWN = 200  # runs, of which those are taken to which most cookies came
 PAGE = b"<!doctype html><meta charset=utf-8><link rel=icon href=data:,><title>-</title>"
@@ -165,18 +152,8 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    give_up = pytest.fail if os.environ.get("REQUIRE_BROWSER") else pytest.skip  # CI must not pass for want of a browser
-    try:
-        api = importlib.import_module("playwright.sync_api")
-    except ImportError:
-        give_up("Playwright is not installed")
-    path = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, NAMES)), None)
-    if path is None:
-        give_up(f"no Chromium: none of {', '.join(NAMES)} is on the PATH, and CHROMIUM is not set")
-    with api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=list(ARGUMENTS))
+    with launched(AS_IT_IS, "--host-resolver-rules=MAP * 127.0.0.1") as browser:
         yield browser
-        browser.close()
 
 
 @pytest.fixture(scope="module")
